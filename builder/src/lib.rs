@@ -1,0 +1,3 @@
+//! Builds, runs and inspects Rubus images.
+
+pub mod tree;

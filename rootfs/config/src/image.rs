@@ -1,0 +1,19 @@
+//! What an image says of itself.
+
+use serde::{Deserialize, Serialize};
+
+/// The content of `image.json`, written by the builder.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageInfo {
+    /// Name of the board family, such as `rpi4`.
+    pub board: String,
+    /// Version of Rubus.
+    pub version: String,
+    /// Identifies the content: the same inputs give the same id.
+    pub build_id: String,
+    /// Seconds since 1970 of the newest source; the time floor of a board
+    /// without a clock.
+    pub timestamp: i64,
+    /// Release of the kernel, as in `uname -r`.
+    pub kernel: String,
+}

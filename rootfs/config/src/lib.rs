@@ -1,0 +1,9 @@
+//! What every Rubus program has to agree on: where things are on a device
+//! ([`paths`]), how `init` and the runtime part ([`power`]), what an image says
+//! of itself ([`image`]), and the configuration tree ([`settings`]).
+
+pub mod boot;
+pub mod image;
+pub mod paths;
+pub mod power;
+pub mod settings;

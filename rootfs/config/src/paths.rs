@@ -1,0 +1,41 @@
+//! Where things are on a running device.
+//!
+//! Everything under `/usr` comes from the read-only system image; everything
+//! under `/run` is memory; everything under [`DATA`] is the data partition.
+
+/// The mounted slot (FAT, read-only): kernel, firmware and the system image.
+pub const SLOT: &str = "/run/rubus/slot";
+/// The system image inside a slot.
+pub const SYSTEM_IMAGE: &str = "system.squashfs";
+/// The data partition (ext4). `home`, `rubus`, `docker`, ... are its folders.
+pub const DATA: &str = "/data";
+/// State of the system services; a folder of [`DATA`], mounted here.
+pub const STATE: &str = "/var/lib/rubus";
+
+/// One folder a service: `service.json`, `config.json`, `rootfs/`.
+pub const SERVICES: &str = "/usr/lib/rubus/services";
+/// What the image says of itself, as [`crate::image::ImageInfo`] in JSON.
+pub const IMAGE_INFO: &str = "/usr/share/rubus/image.json";
+/// The configuration that the image was built with, in TOML.
+pub const IMAGE_CONFIG: &str = "/usr/share/rubus/config.toml";
+/// Function images to load on first boot, and `functions.json`.
+pub const FUNCTIONS: &str = "/usr/share/rubus/functions";
+/// Modules that `init` loads in the system root, one name a line.
+pub const EARLY_MODULES: &str = "/usr/lib/rubus/modules-load";
+
+/// Everything that Rubus keeps in memory.
+pub const RUN: &str = "/run/rubus";
+/// The merged configuration in JSON, readable by root only.
+pub const CONFIG: &str = "/run/rubus/config.json";
+/// The boot record: one [`crate::boot::Step`] in JSON a line.
+pub const BOOT_RECORD: &str = "/run/rubus/boot.jsonl";
+/// The runtime's API: HTTP and JSON on a unix socket, for root only.
+pub const RUNTIME_SOCKET: &str = "/run/rubus/runtime.sock";
+/// `--root` of the OCI runtime that runs system services.
+pub const OCI_STATE: &str = "/run/rubus/crun";
+/// Log rings, one pair of files a service.
+pub const LOGS: &str = "/run/rubus/log";
+/// The OCI runtime.
+pub const OCI_RUNTIME: &str = "/usr/bin/crun";
+/// The supervisor of system services, launched by `init`.
+pub const SYSTEM_RUNTIME: &str = "/usr/bin/system-runtime";

@@ -1,0 +1,3 @@
+//! PID 1 of Rubus, in the initramfs and in the system root.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The device command of Rubus.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Login on ssh, serial and screen.
+
+fn main() {}

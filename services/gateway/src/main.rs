@@ -1,0 +1,3 @@
+//! Functions over HTTP, compatible with the OpenFaaS API.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Answers for HOSTNAME.local.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Addresses, routes and name servers.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Black-box tests: images are built, booted and used from outside.
