@@ -1,0 +1,37 @@
+//! One file a command.
+
+mod boards;
+mod build;
+mod inspect;
+mod lock;
+mod run;
+mod services;
+
+use anyhow::Result;
+use clap::CommandFactory;
+
+use crate::cli::{Cli, Command};
+
+/// Carries out what the command line asks for.
+///
+/// # Errors
+/// When it cannot be done; the error is one sentence for a person.
+pub fn run(cli: Cli) -> Result<()> {
+    match cli.command {
+        Command::Build(args) => build::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Lock(args) => lock::run(&args),
+        Command::Boards(args) => boards::run(&args),
+        Command::Services(args) => services::run(&args),
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Cli::command(),
+                "rubus",
+                &mut std::io::stdout(),
+            );
+            Ok(())
+        }
+    }
+}

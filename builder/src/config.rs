@@ -1,0 +1,222 @@
+//! `rubus.toml`: what a user changes about an image.
+
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use rubus_config::settings::Settings;
+use rubus_service::units::Size;
+use serde::Deserialize;
+
+/// The name that is looked for in the current folder when no other is given.
+pub const FILE_NAME: &str = "rubus.toml";
+
+/// What a user changes about an image.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Name of the node.
+    pub hostname: Option<String>,
+    /// Keys that may log in as `rubus`: the keys themselves, or files of them.
+    pub ssh_keys: Vec<String>,
+    /// Size of one slot.
+    pub slot_size: Option<Size>,
+    /// Services in (`true`, and on) or out (`false`) of the image.
+    pub services: BTreeMap<String, bool>,
+    /// Additions to services, by name.
+    pub service: BTreeMap<String, Additions>,
+    /// Where Debian packages come from.
+    pub mirror: Mirrors,
+    /// Where the file is; relative paths in it start there.
+    #[serde(skip)]
+    folder: PathBuf,
+}
+
+/// What a user adds to a service.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Additions {
+    /// Further Debian packages.
+    pub packages: Vec<String>,
+    /// A folder whose content is laid over the service's root.
+    pub files: Option<PathBuf>,
+}
+
+/// Where Debian packages come from.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Mirrors {
+    /// Address of a mirror of `debian`, without the suite.
+    pub debian: Option<String>,
+    /// Address of a mirror of `debian-security`.
+    pub security: Option<String>,
+    /// Address of a mirror that keeps old versions.
+    pub snapshot: Option<String>,
+}
+
+impl Config {
+    /// Reads the given file, or `rubus.toml` in the current folder if there is
+    /// one, or takes the defaults.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or says something that is not understood.
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        let path = match path {
+            Some(path) => path,
+            None if Path::new(FILE_NAME).is_file() => Path::new(FILE_NAME),
+            None => return Ok(Self::default()),
+        };
+        let text = fs::read_to_string(path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        let mut config: Self =
+            toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
+        config.folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        if let Some(name) = &config.hostname {
+            check_hostname(name).with_context(|| format!("{}: hostname", path.display()))?;
+        }
+        Ok(config)
+    }
+
+    /// The settings that go into the image.
+    ///
+    /// # Errors
+    /// When a key file cannot be read or holds no key.
+    pub fn settings(&self) -> Result<Settings> {
+        let mut settings = Settings {
+            hostname: self.hostname.clone(),
+            ..Settings::default()
+        };
+        for entry in &self.ssh_keys {
+            settings.ssh.authorized_keys.extend(self.keys(entry)?);
+        }
+        for (name, on) in &self.services {
+            if *on {
+                settings.services.insert(name.clone(), true);
+            }
+        }
+        Ok(settings)
+    }
+
+    /// The folder of additional files of a service.
+    pub fn files(&self, service: &str) -> Option<PathBuf> {
+        let files = self.service.get(service)?.files.as_ref()?;
+        Some(self.folder.join(files))
+    }
+
+    /// Whether it asks for packages that the project's own lock does not know.
+    pub fn adds_packages(&self) -> bool {
+        self.service
+            .values()
+            .any(|additions| !additions.packages.is_empty())
+    }
+
+    /// The lock beside the file, for what it adds.
+    pub fn lock(&self) -> PathBuf {
+        self.folder.join("rubus.lock")
+    }
+
+    fn keys(&self, entry: &str) -> Result<Vec<String>> {
+        if looks_like_key(entry) {
+            return Ok(vec![entry.trim().to_owned()]);
+        }
+        let path = match entry.strip_prefix("~/") {
+            Some(rest) => PathBuf::from(env::var_os("HOME").unwrap_or_default()).join(rest),
+            None => self.folder.join(entry),
+        };
+        let text = fs::read_to_string(&path).with_context(|| {
+            format!(
+                "cannot read the ssh key {}; give a public key or the path of one",
+                path.display()
+            )
+        })?;
+        ensure!(
+            !text.contains("PRIVATE KEY"),
+            "{} is a private key; give the public one ({}.pub)",
+            path.display(),
+            path.display()
+        );
+        let keys: Vec<String> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect();
+        match keys.iter().find(|key| !looks_like_key(key)) {
+            Some(line) => bail!("{} holds no ssh public key: {line:?}", path.display()),
+            None if keys.is_empty() => bail!("{} is empty", path.display()),
+            None => Ok(keys),
+        }
+    }
+}
+
+/// Whether a text starts as a line of `authorized_keys` does.
+fn looks_like_key(text: &str) -> bool {
+    ["ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-"]
+        .iter()
+        .any(|prefix| text.trim_start().starts_with(prefix))
+}
+
+/// A host name as RFC 1123 wants it: one label of letters, digits and `-`.
+fn check_hostname(name: &str) -> Result<()> {
+    let good = (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-');
+    ensure!(
+        good,
+        "{name:?} is not a host name; use letters, digits and -"
+    );
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config> {
+        Ok(toml::from_str(text)?)
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_that_names_its_line() {
+        let error = format!("{:#}", parse("hostname = \"a\"\nhostnmae = \"b\"").unwrap_err());
+        assert!(error.contains("line 2"), "{error}");
+        assert!(error.contains("hostnmae"), "{error}");
+    }
+
+    #[test]
+    fn host_names_follow_rfc_1123() {
+        for good in ["a", "node-1", "N1"] {
+            assert!(check_hostname(good).is_ok(), "{good}");
+        }
+        for bad in ["", "-a", "a-", "a.b", "a b", &"a".repeat(64)] {
+            assert!(check_hostname(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn keys_are_taken_as_text_or_from_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.pub"), "# mine\nssh-ed25519 AAAA me\n").unwrap();
+        fs::write(folder.path().join("b"), "-----BEGIN OPENSSH PRIVATE KEY-----").unwrap();
+        fs::write(folder.path().join("c"), "hello").unwrap();
+        let file = folder.path().join(FILE_NAME);
+        let keys = |list: &str| {
+            fs::write(&file, format!("ssh_keys = [{list}]")).unwrap();
+            Config::load(Some(&file)).unwrap().settings()
+        };
+        let settings = keys("\"a.pub\", \"ecdsa-sha2-nistp256 BBBB\"").unwrap();
+        assert_eq!(
+            settings.ssh.authorized_keys,
+            ["ssh-ed25519 AAAA me", "ecdsa-sha2-nistp256 BBBB"]
+        );
+        assert!(keys("\"b\"").unwrap_err().to_string().contains("private"));
+        assert!(keys("\"c\"").unwrap_err().to_string().contains("no ssh public key"));
+        assert!(keys("\"d\"").is_err());
+    }
+}

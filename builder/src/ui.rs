@@ -1,0 +1,126 @@
+//! What a person sees of long work: progress bars on a terminal, plain lines
+//! elsewhere, and at the end where the time went.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Reports the steps of a command and measures them.
+#[derive(Debug)]
+pub struct Ui {
+    terminal: bool,
+    steps: Vec<Timing>,
+}
+
+/// How long a step took.
+#[derive(Clone, Debug)]
+pub struct Timing {
+    /// What it did.
+    pub name: &'static str,
+    /// On the clock.
+    pub wall: Duration,
+    /// On all processors together.
+    pub cpu: Duration,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Ui {
+    /// Writes to standard error, whatever that is.
+    pub fn new() -> Self {
+        Self {
+            terminal: std::io::stderr().is_terminal(),
+            steps: Vec::new(),
+        }
+    }
+
+    /// Whether a person watches.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Does a step under its name.
+    ///
+    /// # Errors
+    /// As the step.
+    pub fn step<T>(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce(&ProgressBar) -> anyhow::Result<T>,
+    ) -> anyhow::Result<T> {
+        let bar = self.bar(name);
+        let (wall, cpu) = (Instant::now(), cpu_time());
+        let result = work(&bar);
+        bar.finish_and_clear();
+        let timing = Timing {
+            name,
+            wall: wall.elapsed(),
+            cpu: cpu_time().saturating_sub(cpu),
+        };
+        if result.is_ok() {
+            let seconds = timing.wall.as_secs_f64();
+            eprintln!("{:>24}  {seconds:6.1} s", timing.name);
+        }
+        self.steps.push(timing);
+        result
+    }
+
+    /// A line that stays.
+    pub fn say(&self, text: &str) {
+        eprintln!("{text}");
+    }
+
+    /// The steps so far.
+    pub fn timings(&self) -> &[Timing] {
+        &self.steps
+    }
+
+    fn bar(&self, name: &'static str) -> ProgressBar {
+        let target = if self.terminal {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(None, target);
+        let style = ProgressStyle::with_template("{prefix:>24}  {spinner} {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.set_prefix(name);
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
+    }
+}
+
+/// Turns a spinner into a bar over a number of bytes.
+pub fn count_bytes(bar: &ProgressBar, total: u64) {
+    let style = ProgressStyle::with_template(
+        "{prefix:>24}  {bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}",
+    );
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_length(total);
+}
+
+/// A number of bytes for people.
+pub fn bytes(count: u64) -> String {
+    HumanBytes(count).to_string()
+}
+
+/// Processor time of this process and of the children that it waited for.
+pub fn cpu_time() -> Duration {
+    use rustix::process::{RusageWho, getrusage};
+    [RusageWho::Myself, RusageWho::Children]
+        .map(|who| getrusage(who))
+        .iter()
+        .flat_map(|usage| [usage.ru_utime, usage.ru_stime])
+        .map(|time| {
+            Duration::new(time.tv_sec.unsigned_abs(), 0)
+                + Duration::from_micros(time.tv_usec.unsigned_abs())
+        })
+        .sum()
+}
