@@ -1,0 +1,339 @@
+//! What a board is: everything about one family of hardware, as data.
+//!
+//! `boards/NAME.toml` is a board. What several boards share is a set,
+//! `boards/sets/NAME.toml`, which a board names in `sets`. Lists of a board
+//! come before those of its sets, sets in the order in which they are named.
+
+mod source;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+use toml::Spanned;
+
+use self::source::{Source, suggestion};
+
+/// A family of boards that one image serves.
+#[derive(Clone, Debug)]
+pub struct Board {
+    /// The name: that of its file.
+    pub name: String,
+    /// One line that says what it is.
+    pub description: String,
+    /// The models that the image boots on.
+    pub models: Vec<String>,
+    /// How the disk is partitioned.
+    pub partition_table: PartitionTable,
+    /// The kernel and how it starts.
+    pub kernel: KernelSpec,
+    /// Kernel modules of the image.
+    pub modules: Modules,
+    /// Files taken from firmware packages.
+    pub firmware: Vec<FirmwareSpec>,
+    /// `config.txt` of a slot; empty where no Pi firmware reads one.
+    pub config: String,
+    /// `autoboot.txt` of the first partition; empty as above.
+    pub autoboot: String,
+    /// The machine that stands for the board in QEMU.
+    pub qemu: Option<Qemu>,
+}
+
+/// How a disk is partitioned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PartitionTable {
+    /// Master boot record: the only one that the ROM of a Pi 3 reads.
+    Mbr,
+    /// GUID partition table.
+    Gpt,
+}
+
+/// Where a board's kernel comes from and how it starts.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KernelSpec {
+    /// Debian packages; see [`KernelSpec::follows`].
+    pub packages: Vec<String>,
+    /// The suite that they come from.
+    pub suite: String,
+    /// The kernel command line; `{slot}` stands for the slot's PARTUUID.
+    pub cmdline: String,
+    /// Terminals that take a login, as names below `/dev`, the serial one last.
+    pub consoles: Vec<String>,
+    /// Device trees: the kernel's name for one, and every name under which
+    /// some firmware looks for it, both without `.dtb`.
+    #[serde(default)]
+    pub dtbs: BTreeMap<String, Vec<String>>,
+}
+
+impl KernelSpec {
+    /// Whether a dependency of a kernel package is part of the kernel.
+    /// `linux-image-*` also asks for kmod and a maker of initramfs images;
+    /// the image has its own of both.
+    pub fn follows(package: &str) -> bool {
+        package.starts_with("linux-")
+    }
+}
+
+/// Which kernel modules are in the image.
+#[derive(Clone, Debug, Default)]
+pub struct Modules {
+    /// Modules to keep; what they depend on comes along.
+    pub keep: Vec<Pattern>,
+    /// Modules that the initramfs loads, in this order.
+    pub initramfs: Vec<Pattern>,
+    /// Modules that the system root loads before anything asks for them.
+    pub early: Vec<Pattern>,
+}
+
+/// Names kernel modules: the name of one, or a path below `kernel/` without
+/// its ending. `*` stands for anything within one name, `**` for any folders;
+/// alternatives are separated by `|`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// The text.
+    pub text: String,
+    /// Where it is written: file and line.
+    pub place: String,
+}
+
+/// Files taken from one firmware package.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct FirmwareSpec {
+    /// The Debian package.
+    pub package: String,
+    /// The folder in the package that `files` are relative to.
+    pub from: String,
+    /// Patterns of files, `*` within one name. A link brings its target.
+    pub files: Vec<String>,
+    /// Where they go.
+    pub to: Vec<Place>,
+}
+
+/// Where a firmware file goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// The first partition.
+    Start,
+    /// Every slot.
+    Slot,
+    /// `/usr/lib/firmware` of the system root.
+    System,
+}
+
+/// The QEMU machine that stands for a board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Qemu {
+    /// `-M`.
+    pub machine: String,
+    /// `-cpu`, where the machine leaves it open.
+    #[serde(default)]
+    pub cpu: Option<String>,
+    /// The DTB of the slot to start with, where the machine makes none.
+    #[serde(default)]
+    pub dtb: Option<String>,
+    /// Which of the machine's serial ports is the last console, from 0.
+    #[serde(default)]
+    pub serial: u8,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BoardFile {
+    description: String,
+    models: Vec<String>,
+    #[serde(default)]
+    sets: Vec<Spanned<String>>,
+    partition_table: PartitionTable,
+    kernel: KernelSpec,
+    #[serde(default)]
+    modules: ModulesFile,
+    #[serde(default)]
+    firmware: Vec<FirmwareSpec>,
+    #[serde(default)]
+    config: String,
+    #[serde(default)]
+    autoboot: String,
+    #[serde(default)]
+    qemu: Option<Qemu>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetFile {
+    #[serde(default)]
+    modules: ModulesFile,
+    #[serde(default)]
+    firmware: Vec<FirmwareSpec>,
+    #[serde(default)]
+    config: String,
+    #[serde(default)]
+    autoboot: String,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ModulesFile {
+    #[serde(default)]
+    keep: Vec<Spanned<String>>,
+    #[serde(default)]
+    initramfs: Vec<Spanned<String>>,
+    #[serde(default)]
+    early: Vec<Spanned<String>>,
+}
+
+/// The names of the boards in a folder, in order.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn names(folder: &Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(folder)
+        .with_context(|| format!("cannot read the boards in {}", folder.display()))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|end| end == "toml")
+            && let Some(name) = path.file_stem().and_then(|name| name.to_str())
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// All boards in a folder, in the order of their names.
+///
+/// # Errors
+/// As [`load`].
+pub fn boards(folder: &Path) -> Result<Vec<Board>> {
+    names(folder)?
+        .iter()
+        .map(|name| load(folder, name))
+        .collect()
+}
+
+/// Reads one board.
+///
+/// # Errors
+/// When there is no such board, with the name of the one that was likely
+/// meant; when its file or one of its sets is wrong, with file, line and key.
+pub fn load(folder: &Path, name: &str) -> Result<Board> {
+    let names = names(folder)?;
+    if !names.iter().any(|known| known == name) {
+        let hint = suggestion(name, names.iter().map(String::as_str));
+        bail!(
+            "there is no board {name:?}{hint}; the boards are {}",
+            names.join(", ")
+        );
+    }
+    let source = Source::read(folder.join(format!("{name}.toml")))?;
+    let file: BoardFile = source.parse()?;
+
+    let mut board = Board {
+        name: name.to_owned(),
+        description: file.description,
+        models: file.models,
+        partition_table: file.partition_table,
+        kernel: file.kernel,
+        modules: Modules::default(),
+        firmware: file.firmware,
+        config: String::new(),
+        autoboot: String::new(),
+        qemu: file.qemu,
+    };
+    add_modules(&mut board.modules, file.modules, &source);
+    for set in file.sets {
+        let path =
+            set_path(folder, set.as_ref()).with_context(|| source.place(set.span().start))?;
+        let source = Source::read(path)?;
+        let set: SetFile = source.parse()?;
+        add_modules(&mut board.modules, set.modules, &source);
+        board.firmware.extend(set.firmware);
+        board.config.push_str(&set.config);
+        board.autoboot.push_str(&set.autoboot);
+    }
+    // What the board itself says to the firmware comes last, so that it wins.
+    board.config.push_str(&file.config);
+    board.autoboot.push_str(&file.autoboot);
+    check(&board).with_context(|| source.name())?;
+    Ok(board)
+}
+
+fn set_path(folder: &Path, name: &str) -> Result<PathBuf> {
+    let sets = folder.join("sets");
+    let known = names(&sets)?;
+    ensure!(
+        known.iter().any(|set| set == name),
+        "there is no set {name:?}{}; the sets are {}",
+        suggestion(name, known.iter().map(String::as_str)),
+        known.join(", ")
+    );
+    Ok(sets.join(format!("{name}.toml")))
+}
+
+fn add_modules(modules: &mut Modules, file: ModulesFile, source: &Source) {
+    let patterns = |list: Vec<Spanned<String>>| {
+        list.into_iter()
+            .map(|pattern| Pattern {
+                place: source.place(pattern.span().start),
+                text: pattern.into_inner(),
+            })
+            .collect::<Vec<_>>()
+    };
+    modules.keep.extend(patterns(file.keep));
+    modules.initramfs.extend(patterns(file.initramfs));
+    modules.early.extend(patterns(file.early));
+}
+
+/// Holds a board to what the rest of the system relies on.
+fn check(board: &Board) -> Result<()> {
+    let cmdline = &board.kernel.cmdline;
+    ensure!(
+        !cmdline.contains(['\n', '"']),
+        "kernel.cmdline has to be one line without quotes"
+    );
+    for part in ["rubus.slot=PARTUUID={slot}", "cgroup_enable=memory"] {
+        ensure!(
+            cmdline.split(' ').any(|word| word == part),
+            "kernel.cmdline lacks {part}, without which the system does not start"
+        );
+    }
+    let last_console = cmdline
+        .split(' ')
+        .filter_map(|word| word.strip_prefix("console="))
+        .next_back()
+        .map(|console| console.split(',').next().unwrap_or(console));
+    ensure!(
+        last_console.is_some() && last_console == board.kernel.consoles.last().map(String::as_str),
+        "the last console= of kernel.cmdline has to be the last of kernel.consoles"
+    );
+    ensure!(
+        board.autoboot.len() <= 512,
+        "autoboot is longer than the 512 bytes that the firmware reads"
+    );
+    let mut all_names: Vec<&String> = board.kernel.dtbs.values().flatten().collect();
+    all_names.sort();
+    for pair in all_names.windows(2) {
+        ensure!(
+            pair[0] != pair[1],
+            "kernel.dtbs gives the name {} to two device trees",
+            pair[0]
+        );
+    }
+    if let Some(dtb) = board.qemu.as_ref().and_then(|qemu| qemu.dtb.as_ref()) {
+        ensure!(
+            all_names.contains(&dtb),
+            "qemu.dtb is {dtb}, which kernel.dtbs does not have"
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! A TOML file that a person wrote, and errors that name the place in it.
+
+use std::{fs, path::PathBuf};
+
+use anyhow::{Context, Result, anyhow};
+use serde::de::DeserializeOwned;
+
+/// The text of a file and its path.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// Reads a file.
+    pub(super) fn read(path: PathBuf) -> Result<Self> {
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self { path, text })
+    }
+
+    /// The name of the file, with its path.
+    pub(super) fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    /// File and line of an offset in the text.
+    pub(super) fn place(&self, offset: usize) -> String {
+        let before = &self.text.as_bytes()[..offset.min(self.text.len())];
+        let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
+        format!("{}:{line}", self.name())
+    }
+
+    /// Reads the text as a definition.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+        toml::from_str(&self.text).map_err(|error| {
+            let place = match error.span() {
+                Some(span) => self.place(span.start),
+                None => self.name(),
+            };
+            anyhow!("{place}: {}", explain(error.message()))
+        })
+    }
+}
+
+/// Says an error of serde in plainer words, with the key that was likely
+/// meant when one is unknown.
+fn explain(message: &str) -> String {
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    match quoted.next() {
+        Some(key) if message.starts_with("unknown field") => {
+            let known: Vec<&str> = quoted.collect();
+            format!(
+                "unknown key {key:?}{}; the keys here are {}",
+                suggestion(key, known.iter().copied()),
+                known.join(", ")
+            )
+        }
+        Some(key) if message.starts_with("missing field") => format!("the key {key:?} is missing"),
+        _ => message.replace('\n', " ").trim().to_owned(),
+    }
+}
+
+/// `, did you mean "x"?` when one of the known names is close; else nothing.
+pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    known
+        .into_iter()
+        .map(|known| (strsim::damerau_levenshtein(name, known), known))
+        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
+        .min()
+        .map(|(_, known)| format!(", did you mean {known:?}?"))
+        .unwrap_or_default()
+}
