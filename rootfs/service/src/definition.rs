@@ -104,7 +104,8 @@ pub struct Service {
     /// kernel settings writable. For engines and consoles.
     #[serde(default)]
     pub privileged: bool,
-    /// Capabilities it keeps; all others are dropped.
+    /// Capabilities it keeps, also when its user is not root (then they are
+    /// ambient); all others are dropped.
     #[serde(default)]
     pub capabilities: Vec<String>,
     /// Whether programs with set-user-id may gain privileges (`sudo`).
@@ -121,7 +122,8 @@ pub struct Service {
     pub devices: Vec<String>,
     /// Bind mounts, `/on/the/host:/inside:options`; options are `ro` or `rw`
     /// and mount(8) words such as `rshared`, by commas. A missing folder below
-    /// `/var/lib/rubus`, `/data` or `/run` is made first.
+    /// `/var/lib/rubus`, `/data` or `/run` is made first and belongs to the
+    /// service's user.
     #[serde(default)]
     pub mounts: Vec<String>,
     /// Folders in memory, `/inside` or `/inside:size=1M,mode=0755`.
@@ -260,7 +262,8 @@ pub struct Health {
 pub enum Probe {
     /// A command inside the container that ends with 0.
     Exec(Vec<String>),
-    /// An address that answers with a 2xx or 3xx status.
+    /// An address that answers with a 2xx or 3xx status: `http://127.0.0.1:8080/healthz`,
+    /// or `unix:///run/x.sock:/path` for a unix socket of the host.
     Http(String),
     /// A port of the loopback that accepts a connection.
     Tcp(u16),
