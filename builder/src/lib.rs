@@ -1,3 +1,6 @@
 //! Builds, runs and inspects Rubus images.
 
+pub mod cache;
+pub mod digest;
+pub mod fetch;
 pub mod tree;
