@@ -1,6 +1,7 @@
 //! Builds, runs and inspects Rubus images.
 
 pub mod cache;
+pub mod debian;
 pub mod digest;
 pub mod fetch;
 pub mod tree;
