@@ -2,4 +2,8 @@
 
 pub mod board;
 pub mod kernel;
+pub mod cache;
+pub mod debian;
+pub mod digest;
+pub mod fetch;
 pub mod tree;
