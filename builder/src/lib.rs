@@ -1,3 +1,4 @@
 //! Builds, runs and inspects Rubus images.
 
+pub mod image;
 pub mod tree;
