@@ -6,4 +6,5 @@ pub mod cache;
 pub mod debian;
 pub mod digest;
 pub mod fetch;
+pub mod image;
 pub mod tree;

@@ -1,0 +1,3 @@
+//! From trees to a disk image.
+
+pub mod squashfs;
