@@ -1,10 +1,20 @@
 //! Builds, runs and inspects Rubus images.
 
 pub mod board;
-pub mod kernel;
+pub mod build;
 pub mod cache;
+pub mod cli;
+pub mod commands;
+pub mod compose;
+pub mod config;
 pub mod debian;
 pub mod digest;
 pub mod fetch;
 pub mod image;
+pub mod kernel;
+pub mod programs;
+pub mod project;
+pub mod services;
+pub mod suggest;
 pub mod tree;
+pub mod ui;

@@ -113,14 +113,17 @@ pub fn bytes(count: u64) -> String {
 
 /// Processor time of this process and of the children that it waited for.
 pub fn cpu_time() -> Duration {
-    use rustix::process::{RusageWho, getrusage};
-    [RusageWho::Myself, RusageWho::Children]
-        .map(|who| getrusage(who))
-        .iter()
-        .flat_map(|usage| [usage.ru_utime, usage.ru_stime])
-        .map(|time| {
-            Duration::new(time.tv_sec.unsigned_abs(), 0)
-                + Duration::from_micros(time.tv_usec.unsigned_abs())
-        })
+    use nix::sys::{
+        resource::{UsageWho, getrusage},
+        time::TimeVal,
+    };
+    let duration = |time: TimeVal| {
+        Duration::from_secs(time.tv_sec().unsigned_abs())
+            + Duration::from_micros(time.tv_usec().unsigned_abs())
+    };
+    [UsageWho::RUSAGE_SELF, UsageWho::RUSAGE_CHILDREN]
+        .into_iter()
+        .filter_map(|who| getrusage(who).ok())
+        .map(|usage| duration(usage.user_time()) + duration(usage.system_time()))
         .sum()
 }

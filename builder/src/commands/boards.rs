@@ -7,7 +7,7 @@ use crate::{board, cli::Listing, project::Project};
 /// Lists the boards.
 pub(super) fn run(args: &Listing) -> Result<()> {
     let project = Project::find()?;
-    let boards = board::load_all(&project.boards())?;
+    let boards = board::boards(&project.boards())?;
     if args.json {
         let list: Vec<_> = boards
             .iter()
