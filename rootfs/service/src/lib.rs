@@ -1,10 +1,25 @@
 //! The definition of a system service: what `service.toml` may say
-//! ([`definition`]), in which order services start ([`graph`]), and the OCI
-//! runtime configuration that follows from it ([`oci`]).
+//! ([`definition`]) and how it is read ([`mod@parse`]), in which order services
+//! start ([`graph`]), the OCI runtime configuration that follows from it
+//! ([`oci`]), and what the runtime reports of it ([`status`]).
 //!
 //! The builder uses this to make bundles, the device to run them.
 
+pub mod capabilities;
 pub mod definition;
+pub mod graph;
+pub mod identity;
+pub mod mounts;
+pub mod oci;
+pub mod parse;
+pub mod seccomp;
+pub mod signals;
+pub mod status;
+mod suggest;
+pub mod syntax;
 pub mod units;
+mod validate;
 
 pub use definition::{Health, Kind, Limits, Network, Probe, Restart, Service};
+pub use identity::Identity;
+pub use parse::Error;
