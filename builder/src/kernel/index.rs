@@ -32,10 +32,7 @@ impl Index {
     pub(crate) fn add(&mut self, key: &str, priority: u32, value: &str) {
         if key.is_ascii() && !key.contains('\0') {
             let values = self.keys.entry(key.as_bytes().to_vec()).or_default();
-            let value = (priority, value.to_owned());
-            if !values.contains(&value) {
-                values.push(value);
-            }
+            values.push((priority, value.to_owned()));
         }
     }
 
@@ -171,7 +168,6 @@ mod tests {
         for key in keys {
             index.add(key, 7, &format!("second of {key}"));
             index.add(key, 3, &format!("first of {key}"));
-            index.add(key, 7, &format!("second of {key}"));
         }
         let file = index.write();
         for key in keys {
