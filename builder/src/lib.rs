@@ -1,3 +1,4 @@
 //! Builds, runs and inspects Rubus images.
 
+pub mod functions;
 pub mod tree;
