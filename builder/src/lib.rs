@@ -16,5 +16,6 @@ pub mod programs;
 pub mod project;
 pub mod services;
 pub mod suggest;
+pub mod functions;
 pub mod tree;
 pub mod ui;
