@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rubus_service::{Service, graph};
+use rubus_service::{Service, graph::Graph};
 
 use crate::{config::Config, project::Project, suggest};
 
@@ -55,7 +55,11 @@ pub fn select(project: &Project, config: &Config) -> Result<Vec<Service>> {
             service.packages.extend(additions.packages.iter().cloned());
         }
     }
-    graph::order(&services).context("the services of this image do not fit together")?;
+    Graph::new(services.iter().map(|service| {
+        let after = service.after.iter().map(String::as_str);
+        (service.name.as_str(), after)
+    }))
+    .context("the services of this image do not fit together")?;
     Ok(services)
 }
 
@@ -74,5 +78,5 @@ fn load(project: &Project, path: &Path) -> Result<Service> {
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();
     let shown = path.strip_prefix(project.root()).unwrap_or(path);
-    Ok(Service::parse(&name, shown, &text)?)
+    Ok(Service::parse(&name, &shown.display().to_string(), &text)?)
 }

@@ -1,2 +1,3 @@
-/// x
+//! x
 pub mod record;
+pub mod requests;

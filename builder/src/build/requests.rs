@@ -1,0 +1,88 @@
+//! Which Debian packages the definitions ask for, as named sets of the lock.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use rubus_service::Service;
+
+use crate::{board::Board, debian::resolve::Request, project::Project};
+
+/// The set of the system root.
+pub const SYSTEM: &str = "system";
+/// The set that function images are made from.
+pub const FUNCTIONS: &str = "functions";
+
+/// What kernel packages depend on besides the kernel: the image has its own
+/// loader of modules and its own initramfs.
+const NOT_KERNEL: &[&str] = &["initramfs-tools", "kmod", "linux-base"];
+
+/// No packages left out.
+const NOTHING: &[&str] = &[];
+
+/// The set of a service's root.
+pub fn service_set(service: &Service) -> String {
+    format!("service/{}", service.name)
+}
+
+/// The set of a board's kernel.
+pub fn kernel_set(board: &Board) -> String {
+    format!("kernel/{}", board.name)
+}
+
+/// The set of a board's firmware.
+pub fn firmware_set(board: &Board) -> String {
+    format!("firmware/{}", board.name)
+}
+
+/// The requests of images for the given boards with the given services.
+///
+/// # Errors
+/// When the definition of the system root cannot be read.
+pub fn all(
+    project: &Project,
+    boards: &[Board],
+    services: &[Service],
+) -> Result<BTreeMap<String, Request>> {
+    let system = project.system()?;
+    let mut requests = BTreeMap::new();
+    requests.insert(
+        SYSTEM.to_owned(),
+        request("rootfs/system.toml", &system.packages, &system.exclude),
+    );
+    requests.insert(
+        FUNCTIONS.to_owned(),
+        request("functions", &["busybox-static"], NOTHING),
+    );
+    for service in services.iter().filter(|service| !service.packages.is_empty()) {
+        let origin = format!("services/{}/service.toml", service.name);
+        requests.insert(
+            service_set(service),
+            request(&origin, &service.packages, &service.exclude),
+        );
+    }
+    for board in boards {
+        let origin = format!("boards/{}.toml", board.name);
+        let mut kernel = request(&origin, &board.kernel.packages, NOT_KERNEL);
+        kernel.suite = Some(board.kernel.suite.clone());
+        requests.insert(kernel_set(board), kernel);
+        let firmware: BTreeSet<&str> = board
+            .firmware
+            .iter()
+            .map(|spec| spec.package.as_str())
+            .collect();
+        if !firmware.is_empty() {
+            let firmware: Vec<&str> = firmware.into_iter().collect();
+            requests.insert(firmware_set(board), request(&origin, &firmware, NOTHING));
+        }
+    }
+    Ok(requests)
+}
+
+fn request<P: AsRef<str>, X: AsRef<str>>(origin: &str, packages: &[P], exclude: &[X]) -> Request {
+    Request {
+        packages: packages.iter().map(|name| name.as_ref().to_owned()).collect(),
+        exclude: exclude.iter().map(|name| name.as_ref().to_owned()).collect(),
+        suite: None,
+        origin: origin.to_owned(),
+    }
+}
