@@ -4,4 +4,5 @@ pub mod cache;
 pub mod debian;
 pub mod digest;
 pub mod fetch;
+pub mod lock;
 pub mod tree;
