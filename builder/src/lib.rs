@@ -17,5 +17,6 @@ pub mod programs;
 pub mod project;
 pub mod services;
 pub mod suggest;
+pub mod lock;
 pub mod tree;
 pub mod ui;

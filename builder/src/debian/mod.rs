@@ -1,5 +1,6 @@
 //! Debian: where packages come from, which are needed, and what is in them.
 
+pub mod archive;
 pub mod packages;
 mod relation;
 pub mod release;
