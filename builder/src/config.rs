@@ -11,6 +11,8 @@ use rubus_config::settings::Settings;
 use rubus_service::units::Size;
 use serde::Deserialize;
 
+use crate::{lock, project::Project};
+
 /// The name that is looked for in the current folder when no other is given.
 pub const FILE_NAME: &str = "rubus.toml";
 
@@ -106,16 +108,18 @@ impl Config {
         Some(self.folder.join(files))
     }
 
-    /// Whether it asks for packages that the project's own lock does not know.
-    pub fn adds_packages(&self) -> bool {
-        self.service
+    /// The lock that holds what the image needs: one beside the file where it
+    /// adds packages, which the project's own lock does not know.
+    pub fn lock_path(&self, project: &Project) -> PathBuf {
+        let adds = self
+            .service
             .values()
-            .any(|additions| !additions.packages.is_empty())
-    }
-
-    /// The lock beside the file, for what it adds.
-    pub fn lock(&self) -> PathBuf {
-        self.folder.join("rubus.lock")
+            .any(|additions| !additions.packages.is_empty());
+        if adds {
+            self.folder.join(lock::FILE_NAME)
+        } else {
+            project.lock()
+        }
     }
 
     fn keys(&self, entry: &str) -> Result<Vec<String>> {

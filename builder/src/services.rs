@@ -38,6 +38,21 @@ pub fn load_all(project: &Project) -> Result<Vec<Service>> {
 /// When the user names a service that does not exist, or what is left in
 /// depends on what is left out, or services wait for each other in a circle.
 pub fn select(project: &Project, config: &Config) -> Result<Vec<Service>> {
+    let mut services = with_additions(project, config)?;
+    services.retain(|service| config.services.get(&service.name) != Some(&false));
+    Graph::new(services.iter().map(|service| {
+        let after = service.after.iter().map(String::as_str);
+        (service.name.as_str(), after)
+    }))
+    .context("the services of this image do not fit together")?;
+    Ok(services)
+}
+
+/// All services of the checkout, with what the user adds to them.
+///
+/// # Errors
+/// When the user names a service that does not exist.
+pub fn with_additions(project: &Project, config: &Config) -> Result<Vec<Service>> {
     let mut services = load_all(project)?;
     let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
     for name in config.services.keys().chain(config.service.keys()) {
@@ -49,17 +64,11 @@ pub fn select(project: &Project, config: &Config) -> Result<Vec<Service>> {
             );
         }
     }
-    services.retain(|service| config.services.get(&service.name) != Some(&false));
     for service in &mut services {
         if let Some(additions) = config.service.get(&service.name) {
             service.packages.extend(additions.packages.iter().cloned());
         }
     }
-    Graph::new(services.iter().map(|service| {
-        let after = service.after.iter().map(String::as_str);
-        (service.name.as_str(), after)
-    }))
-    .context("the services of this image do not fit together")?;
     Ok(services)
 }
 

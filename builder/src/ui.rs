@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::fetch;
+
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// Reports the steps of a command and measures them.
@@ -104,6 +106,39 @@ pub fn count_bytes(bar: &ProgressBar, total: u64) {
     );
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.set_length(total);
+}
+
+/// Shows downloads on a bar.
+#[derive(Debug)]
+pub struct Downloads<'a> {
+    bar: &'a ProgressBar,
+}
+
+impl<'a> Downloads<'a> {
+    /// Uses the bar of a step.
+    pub fn new(bar: &'a ProgressBar) -> Self {
+        Self { bar }
+    }
+}
+
+impl fetch::Progress for Downloads<'_> {
+    fn start(&self, _items: usize, bytes: u64) {
+        count_bytes(self.bar, bytes);
+    }
+
+    fn begin(&self, name: &str) {
+        self.bar.set_message(name.to_owned());
+    }
+
+    fn advance(&self, bytes: i64) {
+        if bytes < 0 {
+            let position = self.bar.position();
+            self.bar
+                .set_position(position.saturating_sub(bytes.unsigned_abs()));
+        } else {
+            self.bar.inc(bytes.unsigned_abs());
+        }
+    }
 }
 
 /// A number of bytes for people.

