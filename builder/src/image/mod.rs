@@ -1,3 +1,7 @@
 //! From trees to a disk image.
 
+mod block_cache;
+pub mod cpio;
+pub mod disk;
+pub mod fat;
 pub mod squashfs;

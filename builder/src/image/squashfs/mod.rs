@@ -445,12 +445,17 @@ impl<'a> Inodes<'a> {
     fn inode(&mut self, entry: &Entry<'_>, number: u32, names: u32) -> Result<(u16, Vec<u8>)> {
         if let Kind::Symlink(target) = &entry.node.kind {
             let mut record = self.header(SYMLINK, entry, number)?;
-            record.u32(1).u32(target.len() as u32).bytes(target.as_bytes());
+            record
+                .u32(1)
+                .u32(target.len() as u32)
+                .bytes(target.as_bytes());
             return Ok((SYMLINK, record.0));
         }
         let file = &self.stored[self.shared[entry.content]];
         let (fragment, offset) = file.fragment.unwrap_or((u32::MAX, 0));
-        let small = u32::try_from(file.len).ok().zip(u32::try_from(file.start).ok());
+        let small = u32::try_from(file.len)
+            .ok()
+            .zip(u32::try_from(file.start).ok());
         let mut record = match small {
             Some((len, start)) if names == 1 && file.sparse == 0 => {
                 let mut record = self.header(FILE, entry, number)?;
