@@ -6,4 +6,5 @@ pub mod boot;
 pub mod image;
 pub mod paths;
 pub mod power;
+pub mod reaped;
 pub mod settings;

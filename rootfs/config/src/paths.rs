@@ -29,6 +29,9 @@ pub const RUN: &str = "/run/rubus";
 pub const CONFIG: &str = "/run/rubus/config.json";
 /// The boot record: one [`crate::boot::Step`] in JSON a line.
 pub const BOOT_RECORD: &str = "/run/rubus/boot.jsonl";
+/// The last orphans that `init` reaped: one [`crate::reaped::Reaped`] in JSON a
+/// line, the newest last; replaced as a whole.
+pub const REAPED: &str = "/run/rubus/reaped.jsonl";
 /// The runtime's API: HTTP and JSON on a unix socket, for root only.
 pub const RUNTIME_SOCKET: &str = "/run/rubus/runtime.sock";
 /// `--root` of the OCI runtime that runs system services.

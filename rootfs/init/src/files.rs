@@ -1,0 +1,71 @@
+//! Files that must be whole after a power cut.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// Replaces a file as a whole: whoever reads it, sees the old or the new
+/// content. The new content is on the card when this returns.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let (temporary, mut file) = create_beside(path, mode)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    File::open(folder(path))?.sync_all()
+}
+
+/// The same without waiting for the card: after a power cut the old content
+/// may still be there.
+pub(crate) fn replace_lazily(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    let (temporary, mut file) = create_beside(path, mode)?;
+    file.write_all(content)?;
+    fs::rename(&temporary, path)
+}
+
+fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let temporary = path.with_file_name(name);
+    // A left-over of a power cut may have another mode.
+    let _ = fs::remove_file(&temporary);
+    let file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&temporary)?;
+    Ok((temporary, file))
+}
+
+fn folder(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::{replace, replace_lazily};
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_left_overs_do_not_matter() {
+        let folder = std::env::temp_dir().join(format!("rubus-init-files-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("secret");
+        fs::write(folder.join("secret.new"), "half writ").unwrap();
+
+        replace(&path, b"one\n", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"one\n");
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        replace_lazily(&path, b"two\n", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two\n");
+        assert!(!folder.join("secret.new").exists());
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
