@@ -6,3 +6,4 @@ pub mod digest;
 pub mod fetch;
 pub mod lock;
 pub mod tree;
+pub mod unpack;
