@@ -1,7 +1,8 @@
 //! Locks, fetches and unpacks a few sets of packages from real mirrors, and
-//! prints how long each step takes: `lock_and_unpack CACHE LOCK [lock]`.
+//! prints how long each step takes: `lock_and_unpack CACHE LOCK [lock|list]`.
 //!
-//! With `lock` the lock is renewed; otherwise it is used as it is.
+//! With `lock` the lock is renewed; otherwise it is used as it is. With `list`
+//! everything that came out is listed, for a comparison with `dpkg-deb -x`.
 
 use std::{
     collections::BTreeMap,
@@ -10,7 +11,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use rubus::{
     cache::Cache,
     debian::{
@@ -20,8 +21,10 @@ use rubus::{
         signature::Keyring,
         sources::{MirrorOptions, Mirrors},
     },
+    digest::Digest,
     fetch::Fetcher,
     lock::{self, Lock},
+    tree::Kind,
     unpack::Filter,
 };
 
@@ -60,7 +63,8 @@ fn main() -> Result<()> {
         })
         .collect();
 
-    if arguments.get(2).is_some_and(|command| command == "lock") {
+    let command = arguments.get(2).map(String::as_str);
+    if command == Some("lock") {
         let start = Instant::now();
         let keyring = Keyring::debian()?;
         let sources = Sources {
@@ -108,15 +112,16 @@ fn main() -> Result<()> {
         start.elapsed()
     );
 
-    // For a comparison with other tools: what each package holds.
-    if let Some(name) = arguments.get(3) {
-        let at = packages
-            .iter()
-            .position(|package| package.name == *name)
-            .with_context(|| format!("there is no package {name}"))?;
-        println!("{}", debs[at].path.display());
-        for (path, node) in trees[at].iter() {
-            println!("{path} {:o} {} {}", node.mode, node.uid, node.gid);
+    if command == Some("list") {
+        for (package, tree) in packages.iter().zip(&trees) {
+            for (path, node) in tree.iter() {
+                let what = match &node.kind {
+                    Kind::Directory => "d".to_owned(),
+                    Kind::Symlink(target) => format!("l {target}"),
+                    Kind::File(content) => format!("f {}", Digest::of(&content.read()?)),
+                };
+                println!("{}\t{path}\t{:o}\t{what}", package.sha256, node.mode);
+            }
         }
     }
     Ok(())
