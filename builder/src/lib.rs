@@ -21,3 +21,4 @@ pub mod sources;
 pub mod suggest;
 pub mod tree;
 pub mod ui;
+pub mod unpack;

@@ -47,7 +47,7 @@ pub struct Lock {
     /// The releases that the packages are from.
     #[serde(default, rename = "release")]
     pub releases: Vec<LockedRelease>,
-    #[serde(default, rename = "image")]
+    #[serde(default, rename = "image", skip_serializing_if = "Vec::is_empty")]
     images: Vec<LockedImage>,
     #[serde(default, rename = "set")]
     sets: BTreeMap<String, LockedSet>,
