@@ -68,6 +68,11 @@ impl Cache {
         self.sharded("sha256", &digest.to_string())
     }
 
+    /// The folder of prepared kernels.
+    pub fn kernels(&self) -> PathBuf {
+        self.root.join("kernels")
+    }
+
     /// A complete file, when it is there.
     ///
     /// A file of another size is what a power cut leaves of one whose bytes had

@@ -82,6 +82,23 @@ impl Config {
         Ok(config)
     }
 
+    /// Adds keys, or files of keys relative to the current folder, as the
+    /// command line gives them.
+    ///
+    /// # Errors
+    /// When the current folder is gone.
+    pub fn add_ssh_keys(&mut self, entries: &[String]) -> Result<()> {
+        for entry in entries {
+            self.ssh_keys.push(if looks_like_key(entry) || entry.starts_with("~/") {
+                entry.clone()
+            } else {
+                let path = std::path::absolute(entry).context("cannot tell the current folder")?;
+                path.display().to_string()
+            });
+        }
+        Ok(())
+    }
+
     /// The settings that go into the image.
     ///
     /// # Errors

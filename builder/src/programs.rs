@@ -88,6 +88,13 @@ impl Programs {
         Ok(Self { files })
     }
 
+    /// All programs, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, Result<Content>)> {
+        self.files
+            .keys()
+            .map(|name| (name.as_str(), self.content(name)))
+    }
+
     /// The bytes of a program.
     ///
     /// # Errors

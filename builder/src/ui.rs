@@ -146,6 +146,25 @@ pub fn bytes(count: u64) -> String {
     HumanBytes(count).to_string()
 }
 
+/// Where the time went, as a table.
+pub fn timings(steps: &[Timing]) -> String {
+    let mut text = format!("{:>24}  {:>8}  {:>8}\n", "STEP", "WALL s", "CPU s");
+    let total = Timing {
+        name: "all of it",
+        wall: steps.iter().map(|step| step.wall).sum(),
+        cpu: steps.iter().map(|step| step.cpu).sum(),
+    };
+    for step in steps.iter().chain([&total]) {
+        text.push_str(&format!(
+            "{:>24}  {:8.2}  {:8.2}\n",
+            step.name,
+            step.wall.as_secs_f64(),
+            step.cpu.as_secs_f64()
+        ));
+    }
+    text
+}
+
 /// Processor time of this process and of the children that it waited for.
 pub fn cpu_time() -> Duration {
     use nix::sys::{

@@ -1,3 +1,318 @@
-//! x
+//! `rubus build`: from definitions and the lock to an image.
+
+mod assemble;
+mod plan;
 pub mod record;
 pub mod requests;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    path::{Path, PathBuf},
+    thread,
+};
+
+use anyhow::{Context as _, Result};
+use rubus_config::image::ImageInfo;
+
+use self::{
+    assemble::{Pieces, Sets},
+    plan::Plan,
+    record::Record,
+};
+use crate::{
+    board::Board,
+    cli::Compress,
+    config::Config,
+    debian::deb::{self, Deb},
+    image::{cpio, disk, fat, squashfs},
+    kernel::{self, Kernel, firmware},
+    lock::LockedPackage,
+    programs::Programs,
+    project::Project,
+    sources::Context,
+    tree::{CacheFile, Content, Tree},
+    ui::{Downloads, Ui},
+    unpack::Filter,
+};
+
+/// What to build.
+#[derive(Debug)]
+pub struct Options {
+    /// The board.
+    pub board: String,
+    /// What the user changes about the image.
+    pub config: Config,
+    /// Where the image goes.
+    pub out: PathBuf,
+    /// How it is put out.
+    pub output: Output,
+}
+
+/// How an image is put out.
+#[derive(Clone, Copy, Debug)]
+pub struct Output {
+    /// The compressed image.
+    pub compress: Compress,
+    /// The level of compression, if not the default.
+    pub level: Option<u32>,
+}
+
+/// What a build did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The image.
+    pub image: PathBuf,
+    /// Whether everything was there already.
+    pub up_to_date: bool,
+}
+
+/// Makes an image, unless it is there already and nothing changed.
+///
+/// # Errors
+/// When a definition is wrong, a package cannot be had, a program does not
+/// compile, or the disk is full; nothing half-written has the final name.
+pub fn run(
+    project: &Project,
+    options: &Options,
+    context: &Context,
+    ui: &mut Ui,
+) -> Result<Outcome> {
+    let plan = Plan::new(project, options)?;
+    let name = format!("rubus-{}", plan.board.name);
+    let image = options.out.join(format!("{name}.img"));
+    let fingerprint = plan.fingerprint(project, options)?;
+    if Record::read(&options.out, &plan.board.name)
+        .is_some_and(|record| record.is_current(&fingerprint, &options.out))
+    {
+        return Ok(Outcome {
+            image,
+            up_to_date: true,
+        });
+    }
+
+    fetch(&plan, context, ui)?;
+    let quiet = !ui.is_terminal();
+    let programs = ui.step("Device programs", |_| {
+        Programs::compile(project, &plan.crates(), quiet)
+    })?;
+    let unpacked = unpack(&plan, context, ui)?;
+    let kernel = ui.step("Kernel", |_| prepare_kernel(&plan, context))?;
+
+    let sets = unpacked.sets(&plan)?;
+    let firmware = firmware::select(&plan.board, &unpacked.firmware(&plan)?)?;
+    let build_id = build_id(&plan, &programs)?;
+    let info = ImageInfo {
+        board: plan.board.name.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        build_id: build_id.clone(),
+        timestamp: plan.lock.timestamp.cast_signed(),
+        kernel: kernel.release.clone(),
+    };
+    let pieces = Pieces {
+        plan: &plan,
+        sets: &sets,
+        programs: &programs,
+        kernel: &kernel,
+        firmware: &firmware,
+        info: &info,
+    };
+    let system = ui.step("Root filesystems", |_| pieces.system())?;
+
+    fs::create_dir_all(&options.out)
+        .with_context(|| format!("cannot make {}", options.out.display()))?;
+    let timestamp = u32::try_from(plan.lock.timestamp)?;
+    let squashfs = ui.step("System image", |_| {
+        pack_system(&system, timestamp, &options.out)
+    })?;
+    let layout = disk::Layout::new(plan.board.partition_table, &build_id, plan.slot_size)?;
+    ui.step("Disk image", |_| {
+        let initramfs = kernel::initramfs::tree(programs.content("init")?, &kernel)?;
+        let mut slot = firmware.slot.clone();
+        slot.insert(
+            "initrd.img".to_owned(),
+            cpio::initramfs(&initramfs, timestamp, 12)?.into(),
+        );
+        slot.insert("vmlinuz".to_owned(), kernel.image.clone());
+        slot.extend(kernel.dtbs.iter().cloned());
+        slot.insert("system.squashfs".to_owned(), squashfs.content.clone());
+        slot.insert(
+            "cmdline.txt".to_owned(),
+            cmdline(&plan.board, &layout.slot.partuuid).into(),
+        );
+        let mut boot = firmware.start.clone();
+        for (files, name, text) in [
+            (&mut slot, "config.txt", &plan.board.config),
+            (&mut boot, "autoboot.txt", &plan.board.autoboot),
+        ] {
+            if !text.is_empty() {
+                files.insert(name.to_owned(), text.as_str().into());
+            }
+        }
+        write_image(&layout, &plan, &boot, &slot, &image)
+    })?;
+    squashfs.remove();
+
+    let outputs = [format!("{name}.img")];
+    Record::of(&fingerprint, &options.out, &outputs)?.write(&options.out, &plan.board.name)?;
+    Ok(Outcome {
+        image,
+        up_to_date: false,
+    })
+}
+
+/// Makes sure that every package of the image is in the cache.
+fn fetch(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<()> {
+    let mut items = BTreeMap::new();
+    for name in plan.sets() {
+        for package in plan.set(name)? {
+            items.insert(
+                package.id(),
+                package.item(&context.mirrors, plan.lock.timestamp),
+            );
+        }
+    }
+    let items: Vec<_> = items.into_values().collect();
+    ui.step("Packages", |bar| {
+        let progress = Downloads::new(bar);
+        Ok(context.fetcher.fetch(&context.cache, &items, &progress)?)
+    })?;
+    Ok(())
+}
+
+/// Unpacked packages, by their id in the lock.
+struct Unpacked {
+    trees: BTreeMap<String, Tree>,
+}
+
+/// Unpacks all packages but those of the kernel, which has a cache of its own.
+fn unpack(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<Unpacked> {
+    let kernel = requests::kernel_set(&plan.board);
+    let mut wanted: BTreeMap<String, &LockedPackage> = BTreeMap::new();
+    for name in plan.sets().filter(|name| *name != kernel) {
+        wanted.extend(plan.set(name)?.into_iter().map(|package| (package.id(), package)));
+    }
+    let debs = debs(wanted.values().copied(), context)?;
+    let trees = ui.step("Unpacking", |bar| {
+        let progress = Downloads::new(bar);
+        deb::unpack_all(&debs, &context.cache, cores(), &progress)
+    })?;
+    Ok(Unpacked {
+        trees: wanted.into_keys().zip(trees).collect(),
+    })
+}
+
+impl Unpacked {
+    fn sets(&self, plan: &Plan) -> Result<Sets<'_>> {
+        let mut sets = Sets::new();
+        for name in plan.sets() {
+            let trees = plan.set(name)?.into_iter();
+            let trees = trees.filter_map(|package| self.trees.get(&package.id()));
+            sets.insert(name.to_owned(), trees.collect());
+        }
+        Ok(sets)
+    }
+
+    fn firmware(&self, plan: &Plan) -> Result<BTreeMap<String, Tree>> {
+        let packages = plan.set(&requests::firmware_set(&plan.board))?.into_iter();
+        Ok(packages
+            .filter_map(|package| {
+                let tree = self.trees.get(&package.id())?;
+                Some((package.name.clone(), tree.clone()))
+            })
+            .collect())
+    }
+}
+
+fn prepare_kernel(plan: &Plan, context: &Context) -> Result<Kernel> {
+    let packages = plan.set(&requests::kernel_set(&plan.board))?;
+    let key: Vec<String> = packages
+        .iter()
+        .map(|package| package.sha256.to_string())
+        .collect();
+    kernel::prepare(&plan.board, &context.cache.kernels(), &key.join(" "), || {
+        let debs = debs(packages.iter().copied(), context)?;
+        let mut tree = Tree::new();
+        for package in deb::unpack_all(&debs, &context.cache, cores(), &())? {
+            tree.merge("", &package)?;
+        }
+        Ok(tree)
+    })
+}
+
+fn debs<'a>(
+    packages: impl Iterator<Item = &'a LockedPackage>,
+    context: &Context,
+) -> Result<Vec<Deb>> {
+    let filter = Filter::lean()?;
+    Ok(packages
+        .map(|package| Deb {
+            name: package.id(),
+            path: context.cache.path(&package.sha256),
+            sha256: package.sha256,
+            size: package.size,
+            filter: filter.clone(),
+        })
+        .collect())
+}
+
+/// Names the content of the image: the same inputs and programs, the same id.
+fn build_id(plan: &Plan, programs: &Programs) -> Result<String> {
+    let mut inputs = plan.inputs()?;
+    for (name, content) in programs.iter() {
+        inputs.add(name, &content?.read()?);
+    }
+    Ok(inputs.finish()[..16].to_owned())
+}
+
+/// The packed system root, on its way into the image.
+struct Packed {
+    path: PathBuf,
+    content: Content,
+}
+
+impl Packed {
+    fn remove(self) {
+        // Only a leftover of a build that has succeeded: the next one
+        // overwrites it.
+        let _ = fs::remove_file(self.path);
+    }
+}
+
+fn pack_system(system: &Tree, timestamp: u32, out: &Path) -> Result<Packed> {
+    let path = out.join(".system.squashfs.partial");
+    let writing = || format!("cannot write {}", path.display());
+    let mut file = File::create(&path).with_context(writing)?;
+    let stats = squashfs::write(system, timestamp, squashfs::Options::default(), &mut file)
+        .with_context(writing)?;
+    Ok(Packed {
+        content: Content::Slice {
+            file: CacheFile::new(path.clone()),
+            offset: 0,
+            len: stats.size,
+        },
+        path,
+    })
+}
+
+fn cmdline(board: &Board, slot: &str) -> String {
+    format!("{}\n", board.kernel.cmdline.replace("{slot}", slot))
+}
+
+fn write_image(
+    layout: &disk::Layout,
+    plan: &Plan,
+    boot: &fat::Files,
+    slot: &fat::Files,
+    image: &Path,
+) -> Result<()> {
+    let partial = image.with_extension("img.partial");
+    let writing = || format!("cannot write {}", partial.display());
+    let file = File::create(&partial).with_context(writing)?;
+    disk::write(layout, plan.lock.timestamp.cast_signed(), boot, slot, &file)?;
+    fs::rename(&partial, image).with_context(writing)
+}
+
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, Into::into)
+}

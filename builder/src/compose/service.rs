@@ -10,11 +10,11 @@ use crate::tree::{Content, Node, Tree};
 #[derive(Debug)]
 pub struct Parts<'a> {
     /// Unpacked packages, or the layers of an image as one tree.
-    pub base: &'a [Tree],
+    pub base: Vec<&'a Tree>,
     /// Our own program, when the service has one.
     pub program: Option<Program>,
     /// Folders laid over it, in this order.
-    pub overlays: &'a [Tree],
+    pub overlays: Vec<Tree>,
 }
 
 /// One of our own programs.
@@ -36,7 +36,7 @@ pub fn root(service: &Service, parts: &Parts) -> Result<Tree> {
     if service.image.is_none() {
         tree.merge("", &skeleton()?)?;
     }
-    for base in parts.base {
+    for base in &parts.base {
         tree.merge("", base)?;
     }
     if let Some(program) = &parts.program {
@@ -46,7 +46,7 @@ pub fn root(service: &Service, parts: &Parts) -> Result<Tree> {
     if service.image.is_none() {
         accounts::write(&mut tree, &service.users, &service.groups)?;
     }
-    for overlay in parts.overlays {
+    for overlay in &parts.overlays {
         tree.merge("", overlay)?;
     }
     certificates::write_bundle(&mut tree)?;
@@ -112,12 +112,12 @@ mod tests {
             "remove = [\"usr/share/junk\"]\nlinks = { \"/usr/sbin/iptables\" = \"iptables-nft\" }",
         );
         let parts = Parts {
-            base: &[tree(&["usr/sbin/iptables-nft", "usr/share/junk/a", "etc/x"])],
+            base: vec![&tree(&["usr/sbin/iptables-nft", "usr/share/junk/a", "etc/x"])],
             program: Some(Program {
                 name: "ours".to_owned(),
                 content: "elf".into(),
             }),
-            overlays: &[tree(&["etc/x", "etc/y"])],
+            overlays: vec![tree(&["etc/x", "etc/y"])],
         };
         let root = root(&service, &parts).unwrap();
         assert_eq!(root.get("usr/bin/ours").unwrap().mode, 0o755);
@@ -132,9 +132,9 @@ mod tests {
         let mut root = root(
             &service(""),
             &Parts {
-                base: &[],
+                base: Vec::new(),
                 program: None,
-                overlays: &[],
+                overlays: Vec::new(),
             },
         )
         .unwrap();

@@ -24,7 +24,7 @@ pub struct Programs {
 ///
 /// # Errors
 /// When a program that is to be kept is in no package.
-pub fn root(definition: &SystemRoot, packages: &[Tree], programs: &Programs) -> Result<Tree> {
+pub fn root(definition: &SystemRoot, packages: &[&Tree], programs: &Programs) -> Result<Tree> {
     let mut debian = Tree::new();
     for package in packages {
         debian.merge("", package)?;
@@ -108,7 +108,7 @@ mod tests {
             ros: "r".into(),
             runtime: "s".into(),
         };
-        let tree = root(&definition, &[package.clone()], &programs).unwrap();
+        let tree = root(&definition, &[&package], &programs).unwrap();
         assert!(tree.get("usr/bin/crun").is_some());
         assert!(tree.get("usr/bin/other").is_none());
         assert!(tree.get("usr/lib/aarch64-linux-gnu/libc.so.6").is_some());
@@ -116,6 +116,6 @@ mod tests {
         assert_eq!(tree.resolve("sbin/modprobe").unwrap().0, "usr/sbin/init");
 
         definition.keep_programs.push("mke2fs".to_owned());
-        assert!(root(&definition, &[package], &programs).is_err());
+        assert!(root(&definition, &[&package], &programs).is_err());
     }
 }

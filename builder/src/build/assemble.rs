@@ -1,0 +1,142 @@
+//! From unpacked packages to the system root.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+use rubus_config::{image::ImageInfo, paths};
+use rubus_service::{Identity, Service, mounts, oci};
+
+use super::{plan::Plan, requests};
+use crate::{
+    compose::{
+        service::{self, Parts, Program},
+        system,
+    },
+    functions,
+    kernel::{Kernel, firmware::Firmware},
+    programs::Programs,
+    tree::{Kind, Node, Tree},
+};
+
+/// Unpacked packages, by the name of their set.
+pub(super) type Sets<'a> = BTreeMap<String, Vec<&'a Tree>>;
+
+/// What the system root is made of.
+pub(super) struct Pieces<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) sets: &'a Sets<'a>,
+    pub(super) programs: &'a Programs,
+    pub(super) kernel: &'a Kernel,
+    pub(super) firmware: &'a Firmware,
+    pub(super) info: &'a ImageInfo,
+}
+
+impl Pieces<'_> {
+    /// Composes the system root with everything in it.
+    pub(super) fn system(&self) -> Result<Tree> {
+        let programs = system::Programs {
+            init: self.programs.content("init")?,
+            ros: self.programs.content("ros")?,
+            runtime: self.programs.content("system-runtime")?,
+        };
+        let packages = self.sets.get(requests::SYSTEM).map_or(&[][..], Vec::as_slice);
+        let mut tree = system::root(&self.plan.system, packages, &programs)?;
+        tree.merge("", &self.kernel.modules)?;
+        tree.merge("", &self.firmware.system)?;
+        tree.insert(
+            inside(paths::EARLY_MODULES),
+            Node::file(0o644, self.kernel.early.as_str()),
+        )?;
+        tree.insert(
+            inside(paths::IMAGE_INFO),
+            Node::file(0o644, serde_json::to_vec_pretty(self.info)?),
+        )?;
+        tree.insert(
+            inside(paths::IMAGE_CONFIG),
+            Node::file(0o600, toml::to_string_pretty(&self.plan.settings)?),
+        )?;
+        tree.merge(inside(paths::FUNCTIONS), &self.functions()?)?;
+        for service in &self.plan.services {
+            let bundle = self
+                .bundle(service, &tree)
+                .with_context(|| format!("cannot make the bundle of service {}", service.name))?;
+            let folder = format!("{}/{}", inside(paths::SERVICES), service.name);
+            tree.merge(&folder, &bundle)?;
+        }
+        Ok(tree)
+    }
+
+    fn functions(&self) -> Result<Tree> {
+        let mut base = Tree::new();
+        for package in self.sets.get(requests::FUNCTIONS).into_iter().flatten() {
+            base.merge("", package)?;
+        }
+        functions::images(
+            &self.plan.functions,
+            &base,
+            self.programs.content("fwatchdog")?,
+            self.plan.lock.timestamp,
+        )
+    }
+
+    /// `service.json`, `config.json` and `rootfs/` of a service.
+    fn bundle(&self, service: &Service, system: &Tree) -> Result<Tree> {
+        let program = match &service.krate {
+            Some(name) => Some(Program {
+                name: name.clone(),
+                content: self.programs.content(name)?,
+            }),
+            None => None,
+        };
+        let set = requests::service_set(service);
+        let mut root = service::root(
+            service,
+            &Parts {
+                base: self.sets.get(&set).cloned().unwrap_or_default(),
+                program,
+                overlays: self.plan.overlays[&service.name].clone(),
+            },
+        )?;
+        for point in mounts::mount_points(service) {
+            let source = point
+                .source
+                .as_deref()
+                .and_then(|source| system.resolve(inside(source)));
+            let file = match source {
+                Some((_, node)) => !node.is_directory(),
+                None => point.is_file(),
+            };
+            service::mount_point(&mut root, &point.path, file)?;
+        }
+        let accounts = |path| -> Result<String> {
+            match root.get(path).map(|node| &node.kind) {
+                Some(Kind::File(content)) => Ok(String::from_utf8(content.read()?)?),
+                _ => Ok(String::new()),
+            }
+        };
+        let identity = Identity::lookup(
+            &service.user,
+            &accounts("etc/passwd")?,
+            &accounts("etc/group")?,
+        )
+        .with_context(|| format!("its root has no user {}", service.user))?;
+
+        let mut bundle = Tree::new();
+        bundle.insert(
+            "service.json",
+            Node::file(0o644, serde_json::to_vec_pretty(service)?),
+        )?;
+        bundle.insert(
+            "config.json",
+            Node::file(0o644, oci::Config::new(service, &identity).to_json()),
+        )?;
+        bundle.insert("rootfs", Node::directory(0o755))?;
+        bundle.merge("rootfs", &root)?;
+        Ok(bundle)
+    }
+}
+
+/// A path of the device as a path of a tree.
+fn inside(path: &str) -> &str {
+    path.trim_start_matches('/')
+}

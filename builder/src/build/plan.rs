@@ -1,0 +1,144 @@
+//! What an image is made from: definitions, the lock, and the programs' sources.
+
+use std::{collections::BTreeMap, env, fs};
+
+use anyhow::{Context, Result};
+use rubus_config::settings::Settings;
+use rubus_service::Service;
+
+use super::{Options, record::Inputs, requests};
+use crate::{
+    board::{self, Board},
+    compose::overlay,
+    debian::resolve::Request,
+    functions::{self, Definition},
+    lock::{Lock, LockedPackage},
+    programs,
+    project::{Project, SystemRoot},
+    services,
+    tree::{Kind, Tree},
+};
+
+/// Slots are this large unless the user says otherwise.
+const SLOT_SIZE: u64 = 256 << 20;
+
+/// Everything that decides about an image, read and checked.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) board: Board,
+    pub(super) services: Vec<Service>,
+    pub(super) functions: Vec<Definition>,
+    pub(super) system: SystemRoot,
+    pub(super) settings: Settings,
+    pub(super) slot_size: u64,
+    pub(super) lock: Lock,
+    /// Folders laid over the roots of services, in order.
+    pub(super) overlays: BTreeMap<String, Vec<Tree>>,
+    requests: BTreeMap<String, Request>,
+}
+
+impl Plan {
+    /// Reads the definitions.
+    pub(super) fn new(project: &Project, options: &Options) -> Result<Self> {
+        let config = &options.config;
+        let board = board::load(&project.boards(), &options.board)?;
+        let services = services::select(project, config)?;
+        let requests = requests::all(project, std::slice::from_ref(&board), &services)?;
+        let mut overlays = BTreeMap::new();
+        for service in &services {
+            let folders = services::files(project, service)
+                .into_iter()
+                .chain(config.files(&service.name));
+            let trees = folders
+                .map(|folder| overlay::read(&folder))
+                .collect::<Result<_>>()?;
+            overlays.insert(service.name.clone(), trees);
+        }
+        Ok(Self {
+            board,
+            functions: functions::load(&project.functions())?,
+            system: project.system()?,
+            settings: config.settings()?,
+            slot_size: config.slot_size.map_or(SLOT_SIZE, |size| size.0),
+            lock: Lock::load(&config.lock_path(project))?,
+            services,
+            overlays,
+            requests,
+        })
+    }
+
+    /// The locked packages of a set; none when nothing asks for the set.
+    pub(super) fn set(&self, name: &str) -> Result<Vec<&LockedPackage>> {
+        match self.requests.get(name) {
+            Some(request) => Ok(self.lock.set(name, request)?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The names of all sets that the image needs.
+    pub(super) fn sets(&self) -> impl Iterator<Item = &str> {
+        self.requests.keys().map(String::as_str)
+    }
+
+    /// The crates of services that are our own programs.
+    pub(super) fn crates(&self) -> Vec<String> {
+        let crates = self.services.iter().filter_map(|service| service.krate.clone());
+        let mut crates: Vec<String> = crates.collect();
+        crates.sort();
+        crates.dedup();
+        crates
+    }
+
+    /// What the content of the image follows from, but for our own programs.
+    pub(super) fn inputs(&self) -> Result<Inputs> {
+        let mut inputs = Inputs::default();
+        inputs.add("version", env!("CARGO_PKG_VERSION").as_bytes());
+        inputs.add("board", format!("{:?}", self.board).as_bytes());
+        inputs.add("system", format!("{:?}", self.system).as_bytes());
+        inputs.add("slot size", &self.slot_size.to_le_bytes());
+        inputs.add("settings", &serde_json::to_vec(&self.settings)?);
+        inputs.add("timestamp", &self.lock.timestamp.to_le_bytes());
+        for name in self.sets() {
+            for package in self.set(name)? {
+                inputs.add(name, package.sha256.as_bytes());
+            }
+        }
+        for service in &self.services {
+            inputs.add(&service.name, &serde_json::to_vec(service)?);
+            for tree in &self.overlays[&service.name] {
+                add_tree(&mut inputs, &service.name, tree)?;
+            }
+        }
+        for function in &self.functions {
+            inputs.add(&function.name, format!("{function:?}").as_bytes());
+        }
+        Ok(inputs)
+    }
+
+    /// A digest of what the image follows from and of what makes it: while it
+    /// stays the same, there is nothing to do.
+    pub(super) fn fingerprint(&self, project: &Project, options: &Options) -> Result<String> {
+        let mut inputs = self.inputs()?;
+        inputs.add("sources", programs::sources_digest(project)?.as_bytes());
+        inputs.add("toolchain", programs::toolchain()?.as_bytes());
+        inputs.add("output", format!("{:?}", options.output).as_bytes());
+        let builder = env::current_exe().context("cannot tell where this program is")?;
+        let meta = fs::metadata(&builder)
+            .with_context(|| format!("cannot read {}", builder.display()))?;
+        let modified = meta.modified().ok();
+        inputs.add("builder", format!("{} {modified:?}", meta.len()).as_bytes());
+        Ok(inputs.finish())
+    }
+}
+
+fn add_tree(inputs: &mut Inputs, name: &str, tree: &Tree) -> Result<()> {
+    for (path, node) in tree.iter() {
+        let name = format!("{name}/{path} {:o}", node.mode);
+        match &node.kind {
+            Kind::Directory => inputs.add(&name, b""),
+            Kind::Symlink(target) => inputs.add(&name, target.as_bytes()),
+            Kind::File(content) => inputs.add(&name, &content.read()?),
+        }
+    }
+    Ok(())
+}
