@@ -5,5 +5,6 @@ pub mod debian;
 pub mod digest;
 pub mod fetch;
 pub mod lock;
+pub mod oci;
 pub mod tree;
 pub mod unpack;
