@@ -19,6 +19,7 @@ pub mod project;
 pub mod services;
 pub mod sources;
 pub mod suggest;
+pub mod oci;
 pub mod tree;
 pub mod ui;
 pub mod unpack;

@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 
 pub use self::filter::Filter;
 pub(crate) use self::{
-    store::{Entry, EntryKind, Unpacked, unpack_cached},
+    store::{EntryKind, Unpacked, unpack_cached},
     tar::Dialect,
 };
 

@@ -168,7 +168,7 @@ impl Reader<'_> {
             if !(is_link && MERGED.contains(&original.as_str())) {
                 new.path = merged;
             }
-        } else if let Some(kind) = whiteout(&mut new.path) {
+        } else if let Some(kind) = whiteout(&mut new.path)? {
             new.kind = kind;
             // aufs keeps notes of its own under such names.
             if !new.path.is_empty() && !new.path.contains(WHITEOUT) {
@@ -239,16 +239,22 @@ const WHITEOUT: &str = ".wh.";
 
 /// Recognises the names that remove what lower layers have, and turns the path
 /// into that of what is removed.
-fn whiteout(path: &mut String) -> Option<EntryKind> {
+fn whiteout(path: &mut String) -> Result<Option<EntryKind>> {
     let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let hidden = name.strip_prefix(WHITEOUT)?;
+    let Some(hidden) = name.strip_prefix(WHITEOUT) else {
+        return Ok(None);
+    };
+    ensure!(
+        !matches!(hidden, "" | "." | ".."),
+        "it removes what has no name"
+    );
     let (kind, target) = match hidden {
         ".wh..opq" => (EntryKind::Opaque, folder.to_owned()),
         _ if folder.is_empty() => (EntryKind::Whiteout, hidden.to_owned()),
         _ => (EntryKind::Whiteout, format!("{folder}/{hidden}")),
     };
     *path = target;
-    Some(kind)
+    Ok(Some(kind))
 }
 
 /// A path below the root, without `.` and doubled slashes; empty for the root.
@@ -348,7 +354,7 @@ mod tests {
     fn names_of_removed_things_are_recognised() {
         let read = |path: &str| {
             let mut path = path.to_owned();
-            whiteout(&mut path).map(|kind| (kind, path))
+            whiteout(&mut path).unwrap().map(|kind| (kind, path))
         };
         let gone = |path: &str| Some((EntryKind::Whiteout, path.to_owned()));
         assert_eq!(read("etc/.wh.passwd"), gone("etc/passwd"));

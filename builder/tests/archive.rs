@@ -1,0 +1,302 @@
+//! From a mirror to a lock: an archive of our own, signed with a key of our own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::Result;
+use pgp::{
+    composed::{
+        ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
+        SignedSecretKey,
+    },
+    types::Password,
+};
+use rand::thread_rng;
+use rubus::{
+    cache::Cache,
+    debian::{
+        archive::Sources,
+        resolve::Request,
+        signature::Keyring,
+        sources::{MirrorOptions, Mirrors},
+    },
+    digest::Digest,
+    fetch::{Fetcher, Retry},
+    lock::{self, Lock},
+};
+
+type Files = Arc<Mutex<HashMap<String, Vec<u8>>>>;
+
+/// A mirror of `trixie` and what belongs to it.
+struct Mirror {
+    url: String,
+    files: Files,
+    key: SignedSecretKey,
+}
+
+impl Mirror {
+    fn start() -> Self {
+        let mut key = SecretKeyParamsBuilder::default();
+        key.key_type(KeyType::Ed25519Legacy)
+            .can_certify(true)
+            .can_sign(true)
+            .primary_user_id("Archive <archive@example.org>".into());
+        let key = key.build().unwrap().generate(thread_rng()).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let files = Files::default();
+        let served = Arc::clone(&files);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let lines: Vec<String> = BufReader::new(&stream)
+                    .lines()
+                    .map_while(Result::ok)
+                    .take_while(|line| !line.is_empty())
+                    .collect();
+                let path = lines[0].split(' ').nth(1).unwrap();
+                let (status, body) = match served.lock().unwrap().get(path) {
+                    Some(body) => ("200 OK", body.clone()),
+                    None => ("404 Not Found", Vec::new()),
+                };
+                let length = body.len();
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+                );
+                // A client that hangs up is no concern of the mirror's.
+                let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+            }
+        });
+        let mirror = Self { url, files, key };
+        for suite in ["trixie-updates", "trixie-backports"] {
+            mirror.publish("debian", suite, "");
+        }
+        mirror.publish("debian-security", "trixie-security", "");
+        mirror
+    }
+
+    fn put(&self, path: &str, content: Vec<u8>) {
+        self.files.lock().unwrap().insert(path.to_owned(), content);
+    }
+
+    /// Publishes a suite with the given packages in `main`.
+    fn publish(&self, archive: &str, suite: &str, packages: &str) {
+        let mut hashes = String::new();
+        for (component, text) in [("main", packages), ("non-free-firmware", "")] {
+            let bytes = xz(text.as_bytes());
+            let path = format!("{component}/binary-arm64/Packages.xz");
+            let digest = Digest::of(&bytes);
+            hashes.push_str(&format!(" {digest} {} {path}\n", bytes.len()));
+            self.put(&format!("/{archive}/dists/{suite}/{path}"), bytes);
+        }
+        let text = format!(
+            "Codename: {suite}\nDate: Fri, 20 Nov 2026 02:11:10 UTC\nAcquire-By-Hash: yes\n\
+             SHA256:\n{hashes}"
+        );
+        let message = CleartextSignedMessage::sign(
+            thread_rng(),
+            &text,
+            &self.key.primary_key,
+            &Password::empty(),
+        )
+        .unwrap()
+        .to_armored_bytes(ArmorOptions::default())
+        .unwrap();
+        self.put(&format!("/{archive}/dists/{suite}/InRelease"), message);
+    }
+
+    fn lock(&self, requests: &[(&str, Request)]) -> Result<Lock> {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::at(folder.path()).unwrap();
+        let public = SignedPublicKey::from(self.key.clone())
+            .to_armored_string(ArmorOptions::default())
+            .unwrap();
+        let fetcher = Fetcher::new(false).with_retry(Retry {
+            rounds: 2,
+            pause: Duration::from_millis(1),
+        });
+        let sources = Sources {
+            mirrors: &self.mirrors(),
+            fetcher: &fetcher,
+            cache: &cache,
+            keyring: &Keyring::parse(&[&public]).unwrap(),
+            now: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .unwrap()
+                .as_secs(),
+        };
+        let requests: BTreeMap<String, Request> = requests
+            .iter()
+            .map(|(name, request)| ((*name).to_owned(), request.clone()))
+            .collect();
+        lock::renew(&requests, Vec::new(), &sources, &())
+    }
+
+    fn mirrors(&self) -> Mirrors {
+        let options = MirrorOptions {
+            mirror: Some(format!("{}/debian", self.url)),
+            security_mirror: Some(format!("{}/debian-security", self.url)),
+            snapshot_mirror: None,
+        };
+        Mirrors::choose(&options, Path::new("/nonexistent")).unwrap()
+    }
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 0);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn stanza(name: &str, version: &str, depends: &str) -> String {
+    let digest = Digest::of(format!("{name} {version}").as_bytes());
+    format!(
+        "Package: {name}\nVersion: {version}\nArchitecture: arm64\nDepends: {depends}\n\
+         Filename: pool/main/{name}_{version}.deb\nSize: 5\nSHA256: {digest}\n\n"
+    )
+}
+
+fn request(origin: &str, suite: Option<&str>, packages: &[&str]) -> Request {
+    Request {
+        packages: packages.iter().map(|name| (*name).to_owned()).collect(),
+        suite: suite.map(str::to_owned),
+        origin: origin.into(),
+        ..Request::default()
+    }
+}
+
+fn ids(lock: &Lock, set: &str, request: &Request) -> Vec<String> {
+    lock.set(set, request)
+        .unwrap()
+        .iter()
+        .map(|package| format!("{} {} {}", package.name, package.version, package.suite))
+        .collect()
+}
+
+#[test]
+fn a_lock_takes_updates_and_keeps_backports_to_those_who_ask() {
+    let mirror = Mirror::start();
+    let trixie = [stanza("kernel", "6", "libc"), stanza("libc", "2.41-1", "")].concat();
+    mirror.publish("debian", "trixie", &trixie);
+    mirror.publish(
+        "debian-security",
+        "trixie-security",
+        &stanza("libc", "2.41-1+deb13u1", ""),
+    );
+    let backports = [stanza("kernel", "7", "libc"), stanza("libc", "3", "")].concat();
+    mirror.publish("debian", "trixie-backports", &backports);
+
+    let old = request("boards/rpi4.toml", None, &["kernel"]);
+    let new = request("boards/rpi5.toml", Some("trixie-backports"), &["kernel"]);
+    let requests = [("kernel/rpi4", old.clone()), ("kernel/rpi5", new.clone())];
+    let lock = mirror.lock(&requests).unwrap();
+    let libc = "libc 2.41-1+deb13u1 trixie-security";
+    assert_eq!(ids(&lock, "kernel/rpi4", &old), ["kernel 6 trixie", libc]);
+    assert_eq!(
+        ids(&lock, "kernel/rpi5", &new),
+        ["kernel 7 trixie-backports", libc]
+    );
+    assert_eq!(lock.timestamp, 1_795_140_670);
+    assert_eq!(lock.releases.len(), 4);
+    assert_eq!(lock.packages().len(), 3);
+
+    // The same archive gives the same lock, which names no host.
+    let text = lock.to_text().unwrap();
+    assert_eq!(mirror.lock(&requests).unwrap().to_text().unwrap(), text);
+    assert!(!text.contains("127.0.0.1"), "{text}");
+    let security = &lock.set("kernel/rpi4", &old).unwrap()[1];
+    assert_eq!(
+        security.item(&mirror.mirrors(), lock.timestamp).urls,
+        [format!(
+            "{}/debian-security/pool/main/libc_2.41-1+deb13u1.deb",
+            mirror.url
+        )]
+    );
+}
+
+#[test]
+fn a_request_that_cannot_be_met_names_who_asks() {
+    let mirror = Mirror::start();
+    mirror.publish("debian", "trixie", &stanza("openssh-server", "1", "none"));
+    for (request, reason) in [
+        (
+            request("services/console/service.toml", None, &["openssh-servr"]),
+            "did you mean \"openssh-server\"?",
+        ),
+        (
+            request("services/console/service.toml", None, &["openssh-server"]),
+            "openssh-server needs none",
+        ),
+        (
+            request("services/console/service.toml", Some("trixi"), &["x"]),
+            "did you mean \"trixie\"?",
+        ),
+    ] {
+        let error = mirror.lock(&[("console", request)]).unwrap_err();
+        let text = format!("{error:#}");
+        assert!(
+            text.starts_with("cannot lock services/console/service.toml: "),
+            "{text}"
+        );
+        assert!(text.contains(reason), "{text}");
+    }
+}
+
+#[test]
+fn a_mirror_that_changes_what_is_signed_is_not_believed() {
+    let mirror = Mirror::start();
+    mirror.publish("debian", "trixie", &stanza("aa", "1", ""));
+    let asks = [("aa", request("aa", None, &["aa"]))];
+    mirror.lock(&asks).unwrap();
+
+    let list = "/debian/dists/trixie/main/binary-arm64/Packages.xz";
+    let signed = mirror.files.lock().unwrap()[list].clone();
+    let mut other = signed.clone();
+    other[20] ^= 1;
+    mirror.put(list, other);
+    let error = format!("{:#}", mirror.lock(&asks).unwrap_err());
+    assert!(error.contains("does not have the hash"), "{error}");
+
+    mirror.put(list, signed);
+    let path = "/debian/dists/trixie/InRelease";
+    let release = mirror.files.lock().unwrap()[path].clone();
+    let text = String::from_utf8(release).unwrap();
+    mirror.put(path, text.replace("20 Nov", "21 Nov").into_bytes());
+    let error = format!("{:#}", mirror.lock(&asks).unwrap_err());
+    assert!(error.contains("the text was changed"), "{error}");
+
+    // Another suite's release, though signed by the same key.
+    let updates = mirror.files.lock().unwrap()["/debian/dists/trixie-updates/InRelease"].clone();
+    mirror.put(path, updates);
+    let error = format!("{:#}", mirror.lock(&asks).unwrap_err());
+    assert!(error.contains("is one of trixie-updates"), "{error}");
+}
+
+#[test]
+fn a_key_that_is_not_debians_is_not_trusted_by_default() {
+    let mirror = Mirror::start();
+    mirror.publish("debian", "trixie", "");
+    let folder = tempfile::tempdir().unwrap();
+    let sources = Sources {
+        mirrors: &mirror.mirrors(),
+        fetcher: &Fetcher::new(false),
+        cache: &Cache::at(folder.path()).unwrap(),
+        keyring: &Keyring::debian().unwrap(),
+        now: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    };
+    let error = lock::renew(&BTreeMap::new(), Vec::new(), &sources, &()).unwrap_err();
+    assert!(
+        format!("{error:#}").contains("a key that is not known"),
+        "{error:#}"
+    );
+}
