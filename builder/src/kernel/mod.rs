@@ -248,7 +248,7 @@ fn read_module(file: &ModuleFile, writer: &Writer) -> Result<Read> {
 /// and unpacks it itself. No name and no time, so that the bytes are the same
 /// each time.
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::best());
+    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
     let length = compressor.gzip_compress(bytes, &mut out)?;
     out.truncate(length);
