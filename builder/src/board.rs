@@ -19,6 +19,16 @@ use toml::Spanned;
 
 use self::source::{Source, suggestion};
 
+/// What kernel and firmware packages depend on and an image has no use for:
+/// it has tables, initramfs and partitions of its own making.
+pub const EXCLUDE: [&str; 5] = [
+    "dosfstools",
+    "dracut",
+    "initramfs-tools",
+    "kmod",
+    "linux-initramfs-tool",
+];
+
 /// A family of boards that one image serves.
 #[derive(Clone, Debug)]
 pub struct Board {
@@ -58,7 +68,7 @@ pub enum PartitionTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
-    /// Debian packages; see [`KernelSpec::follows`].
+    /// Debian packages; what they depend on, except [`EXCLUDE`], comes along.
     pub packages: Vec<String>,
     /// The suite that they come from.
     pub suite: String,
@@ -71,15 +81,6 @@ pub struct KernelSpec {
     /// some firmware looks for it, both without `.dtb`.
     #[serde(default)]
     pub dtbs: BTreeMap<String, Vec<String>>,
-}
-
-impl KernelSpec {
-    /// Whether a dependency of a kernel package is part of the kernel.
-    /// `linux-image-*` also asks for kmod and a maker of initramfs images;
-    /// the image has its own of both.
-    pub fn follows(package: &str) -> bool {
-        package.starts_with("linux-")
-    }
 }
 
 /// Which kernel modules are in the image.
