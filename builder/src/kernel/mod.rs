@@ -1,8 +1,8 @@
 //! The kernel of an image: from unpacked Debian packages to what goes into
 //! the slot, the initramfs and the system root.
 //!
-//! `select` finds the parts and what a board's patterns mean, [`module`]
-//! reads modules, `depmod` says how they hang together ([`index`] is its
+//! `select` finds the parts and what a board's patterns mean, `module`
+//! reads modules, `depmod` says how they hang together (`index` is its
 //! file format), `store` keeps the result in the cache. [`firmware`] and
 //! [`initramfs`] stand beside that.
 
