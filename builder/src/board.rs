@@ -2,7 +2,8 @@
 //!
 //! `boards/NAME.toml` is a board. What several boards share is a set,
 //! `boards/sets/NAME.toml`, which a board names in `sets`. Lists of a board
-//! come before those of its sets, sets in the order in which they are named.
+//! come before those of its sets, sets in the order in which they are named;
+//! texts for kernel and firmware come after, because there the last word wins.
 
 mod source;
 
@@ -17,6 +18,16 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use self::source::{Source, suggestion};
+
+/// What kernel and firmware packages depend on and an image has no use for:
+/// it has tables, initramfs and partitions of its own making.
+pub const EXCLUDE: [&str; 5] = [
+    "dosfstools",
+    "dracut",
+    "initramfs-tools",
+    "kmod",
+    "linux-initramfs-tool",
+];
 
 /// A family of boards that one image serves.
 #[derive(Clone, Debug)]
@@ -57,11 +68,12 @@ pub enum PartitionTable {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
-    /// Debian packages; see [`KernelSpec::follows`].
+    /// Debian packages; what they depend on, except [`EXCLUDE`], comes along.
     pub packages: Vec<String>,
     /// The suite that they come from.
     pub suite: String,
-    /// The kernel command line; `{slot}` stands for the slot's PARTUUID.
+    /// The kernel command line, after what the sets say; `{slot}` stands for
+    /// the slot's PARTUUID.
     pub cmdline: String,
     /// Terminals that take a login, as names below `/dev`, the serial one last.
     pub consoles: Vec<String>,
@@ -69,15 +81,6 @@ pub struct KernelSpec {
     /// some firmware looks for it, both without `.dtb`.
     #[serde(default)]
     pub dtbs: BTreeMap<String, Vec<String>>,
-}
-
-impl KernelSpec {
-    /// Whether a dependency of a kernel package is part of the kernel.
-    /// `linux-image-*` also asks for kmod and a maker of initramfs images;
-    /// the image has its own of both.
-    pub fn follows(package: &str) -> bool {
-        package.starts_with("linux-")
-    }
 }
 
 /// Which kernel modules are in the image.
@@ -140,7 +143,11 @@ pub struct Qemu {
     /// The DTB of the slot to start with, where the machine makes none.
     #[serde(default)]
     pub dtb: Option<String>,
-    /// Which of the machine's serial ports is the last console, from 0.
+    /// The terminal that stands for the last console of the board, where the
+    /// machine cannot have that one.
+    #[serde(default)]
+    pub console: Option<String>,
+    /// Which of the machine's serial ports that is, from 0.
     #[serde(default)]
     pub serial: u8,
 }
@@ -169,6 +176,8 @@ struct BoardFile {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SetFile {
+    #[serde(default)]
+    cmdline: String,
     #[serde(default)]
     modules: ModulesFile,
     #[serde(default)]
@@ -251,17 +260,21 @@ pub fn load(folder: &Path, name: &str) -> Result<Board> {
         qemu: file.qemu,
     };
     add_modules(&mut board.modules, file.modules, &source);
+    let mut cmdline: Vec<String> = Vec::new();
     for set in file.sets {
         let path =
             set_path(folder, set.as_ref()).with_context(|| source.place(set.span().start))?;
         let source = Source::read(path)?;
         let set: SetFile = source.parse()?;
         add_modules(&mut board.modules, set.modules, &source);
+        cmdline.extend(set.cmdline.split_whitespace().map(str::to_owned));
         board.firmware.extend(set.firmware);
         board.config.push_str(&set.config);
         board.autoboot.push_str(&set.autoboot);
     }
-    // What the board itself says to the firmware comes last, so that it wins.
+    // What the board itself says to kernel and firmware comes last, and wins.
+    cmdline.push(board.kernel.cmdline);
+    board.kernel.cmdline = cmdline.join(" ");
     board.config.push_str(&file.config);
     board.autoboot.push_str(&file.autoboot);
     check(&board).with_context(|| source.name())?;
@@ -336,4 +349,160 @@ fn check(board: &Board) -> Result<()> {
         );
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOARD: &str = r#"
+description = "x"
+models = ["x"]
+sets = ["one"]
+partition_table = "mbr"
+config = "last\n"
+
+[kernel]
+packages = ["linux-image-arm64"]
+suite = "trixie"
+cmdline = "rubus.slot=PARTUUID={slot} console=tty0 console=ttyS1,115200"
+consoles = ["ttyS1"]
+dtbs = { a = ["a", "b"] }
+
+[modules]
+initramfs = ["own"]
+"#;
+    const SET: &str = r#"
+cmdline = "cgroup_enable=memory"
+config = "first\n"
+[modules]
+initramfs = ["shared"]
+"#;
+
+    /// A folder with a board `abc` and a set `one`, with a change to each.
+    fn folder(board: (&str, &str), set: (&str, &str)) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sets")).unwrap();
+        let write = |name: &str, text: &str, (from, to): (&str, &str)| {
+            assert!(text.contains(from));
+            fs::write(folder.path().join(name), text.replacen(from, to, 1)).unwrap();
+        };
+        write("abc.toml", BOARD, board);
+        write("sets/one.toml", SET, set);
+        folder
+    }
+
+    fn error(board: (&str, &str), set: (&str, &str)) -> String {
+        let folder = folder(board, set);
+        format!("{:#}", load(folder.path(), "abc").unwrap_err())
+    }
+
+    #[test]
+    fn a_board_and_its_sets_become_one() {
+        let folder = folder(("", ""), ("", ""));
+        let board = load(folder.path(), "abc").unwrap();
+        let initramfs: Vec<&str> = board
+            .modules
+            .initramfs
+            .iter()
+            .map(|pattern| pattern.text.as_str())
+            .collect();
+        assert_eq!(initramfs, ["own", "shared"]);
+        assert!(board.modules.initramfs[0].place.ends_with("abc.toml:16"));
+        assert!(board.modules.initramfs[1].place.ends_with("one.toml:5"));
+        assert_eq!(board.config, "first\nlast\n");
+        assert_eq!(
+            board.kernel.cmdline,
+            "cgroup_enable=memory rubus.slot=PARTUUID={slot} console=tty0 console=ttyS1,115200"
+        );
+        assert_eq!(names(folder.path()).unwrap(), ["abc"]);
+    }
+
+    #[test]
+    fn an_unknown_board_is_an_error_that_knows_better() {
+        let folder = folder(("", ""), ("", ""));
+        let error = load(folder.path(), "abd").unwrap_err().to_string();
+        assert!(error.contains("did you mean \"abc\"?"), "{error}");
+        let error = load(folder.path(), "toaster").unwrap_err().to_string();
+        assert!(!error.contains("did you mean"), "{error}");
+        assert!(error.contains("the boards are abc"), "{error}");
+        assert!(load(folder.path(), "../abc").is_err());
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let nothing = ("", "");
+        for (board, set, expected) in [
+            (
+                ("suite", "sute"),
+                nothing,
+                "abc.toml:10: unknown key \"sute\", did you mean \"suite\"?",
+            ),
+            (
+                ("initramfs", "initramfs2"),
+                nothing,
+                "abc.toml:16: unknown key \"initramfs2\"",
+            ),
+            (
+                nothing,
+                ("config", "confg"),
+                "one.toml:3: unknown key \"confg\", did you mean \"config\"?",
+            ),
+            (
+                ("description = \"x\"\n", ""),
+                nothing,
+                "the key \"description\" is missing",
+            ),
+            (("\"mbr\"", "\"dos\""), nothing, "abc.toml:5: "),
+            (
+                ("[\"one\"]", "[\"on\"]"),
+                nothing,
+                "abc.toml:4: there is no set \"on\", did you mean \"one\"?",
+            ),
+            (nothing, ("[modules]", "[modules"), "one.toml:4: "),
+        ] {
+            let error = error(board, set);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_would_not_boot_is_refused() {
+        let nothing = ("", "");
+        for (board, set, expected) in [
+            (("={slot}", "=0"), nothing, "rubus.slot"),
+            (
+                nothing,
+                ("cgroup_enable=memory", "quiet"),
+                "cgroup_enable=memory",
+            ),
+            ((" console=ttyS1,115200", ""), nothing, "console="),
+            (
+                ("[\"a\", \"b\"]", "[\"a\"], b = [\"a\"]"),
+                nothing,
+                "the name a to two",
+            ),
+        ] {
+            let error = error(board, set);
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_boards_of_the_checkout_are_sound() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards");
+        for board in boards(&folder).unwrap() {
+            assert!(board.kernel.cmdline.contains(" panic=5 "), "{}", board.name);
+            // What firmware looks for: on p1 where to go on, in a slot what
+            // to start.
+            let is_pi = board.name.starts_with("rpi");
+            assert_eq!(board.autoboot.contains("boot_partition=2"), is_pi);
+            assert_eq!(board.config.contains("kernel=vmlinuz"), is_pi);
+            assert_eq!(board.kernel.dtbs.is_empty(), !is_pi);
+        }
+        assert_eq!(
+            names(&folder).unwrap(),
+            ["qemu-virt", "rpi3", "rpi4", "rpi5"]
+        );
+    }
 }

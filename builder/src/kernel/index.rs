@@ -19,11 +19,14 @@ const HAS_PREFIX: u32 = 0x8000_0000;
 const HAS_VALUES: u32 = 0x4000_0000;
 const HAS_CHILDREN: u32 = 0x2000_0000;
 
+/// Values of a key, each with its priority.
+type Values = Vec<(u32, String)>;
+
 /// Keys and their values. A key may have several; they are found in the order
 /// of their priorities.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    keys: BTreeMap<Vec<u8>, Vec<(u32, String)>>,
+    keys: BTreeMap<Vec<u8>, Values>,
 }
 
 impl Index {
@@ -41,10 +44,10 @@ impl Index {
         for values in self.keys.values_mut() {
             values.sort();
         }
-        let keys: Vec<(&[u8], &[(u32, String)])> = self
+        let keys: Vec<(&[u8], &Values)> = self
             .keys
             .iter()
-            .map(|(key, values)| (key.as_slice(), values.as_slice()))
+            .map(|(key, values)| (key.as_slice(), values))
             .collect();
         let mut out = Vec::new();
         for number in [MAGIC, VERSION, 0] {
@@ -59,11 +62,11 @@ impl Index {
 /// Writes the node of some keys, all alike up to `depth`, after those below
 /// it, and returns the reference to it. An index without keys has an empty
 /// root.
-fn write_node(out: &mut Vec<u8>, keys: &[(&[u8], &[(u32, String)])], depth: usize) -> u32 {
+fn write_node(out: &mut Vec<u8>, keys: &[(&[u8], &Values)], depth: usize) -> u32 {
     let prefix = common_prefix(keys, depth);
     let end = depth + prefix.len();
     let (values, below) = match keys.split_first() {
-        Some(((key, values), below)) if key.len() == end => (*values, below),
+        Some(((key, values), below)) if key.len() == end => (values.as_slice(), below),
         _ => (&[][..], keys),
     };
 
@@ -103,7 +106,7 @@ fn write_node(out: &mut Vec<u8>, keys: &[(&[u8], &[(u32, String)])], depth: usiz
 }
 
 /// What sorted keys have in common after `depth`.
-fn common_prefix<'a>(keys: &[(&'a [u8], &[(u32, String)])], depth: usize) -> &'a [u8] {
+fn common_prefix<'a>(keys: &[(&'a [u8], &Values)], depth: usize) -> &'a [u8] {
     let (Some((first, _)), Some((last, _))) = (keys.first(), keys.last()) else {
         return &[];
     };

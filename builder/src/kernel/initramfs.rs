@@ -12,8 +12,8 @@ use crate::tree::{Content, Node, Tree};
 pub fn tree(init: Content, kernel: &Kernel) -> Result<Tree> {
     let mut tree = kernel.initramfs_modules.clone();
     tree.insert("init", Node::file(0o755, init))?;
-    // Mount points for the file systems that the kernel offers, and for the
-    // system root. A console has to be there before devtmpfs is.
+    // Mount points. `/dev/console` is in the initramfs that is built into the
+    // kernel, which this one is unpacked over.
     for folder in ["dev", "proc", "run", "sys", "root"] {
         tree.insert(folder, Node::directory(0o755))?;
     }

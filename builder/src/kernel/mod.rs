@@ -1,9 +1,9 @@
 //! The kernel of an image: from unpacked Debian packages to what goes into
 //! the slot, the initramfs and the system root.
 //!
-//! [`select`] finds the parts and what a board's patterns mean, [`module`]
-//! reads modules, [`depmod`] says how they hang together ([`index`] is its
-//! file format), [`store`] keeps the result in the cache. [`firmware`] and
+//! `select` finds the parts and what a board's patterns mean, `module`
+//! reads modules, `depmod` says how they hang together (`index` is its
+//! file format), `store` keeps the result in the cache. [`firmware`] and
 //! [`initramfs`] stand beside that.
 
 mod depmod;
@@ -248,7 +248,7 @@ fn read_module(file: &ModuleFile, writer: &Writer) -> Result<Read> {
 /// and unpacks it itself. No name and no time, so that the bytes are the same
 /// each time.
 fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
-    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::best());
+    let mut compressor = libdeflater::Compressor::new(libdeflater::CompressionLvl::default());
     let mut out = vec![0; compressor.gzip_compress_bound(bytes.len())];
     let length = compressor.gzip_compress(bytes, &mut out)?;
     out.truncate(length);

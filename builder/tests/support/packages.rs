@@ -14,7 +14,7 @@ use object::{
     write::{Object, Symbol, SymbolSection},
 };
 use rubus::{
-    board::{Board, KernelSpec},
+    board::{Board, EXCLUDE},
     tree::{Node, Tree},
 };
 
@@ -191,7 +191,7 @@ pub(crate) fn of_board(board: &Board) -> Result<Tree> {
         let names = depends
             .split([',', '|'])
             .filter_map(|part| part.split_whitespace().next())
-            .filter(|name| KernelSpec::follows(name) && *name != "linux-initramfs-tool");
+            .filter(|name| !EXCLUDE.contains(name));
         wanted.extend(names.map(str::to_owned));
         tree.merge("", &unpack(&file)?)?;
         done.push(file);
