@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use rubus_service::status::LogLine;
 
 use crate::cli::Logs;
@@ -42,7 +42,15 @@ pub(crate) fn run(client: &Client, logs: &Logs, output: Output) -> Result<()> {
             stdout.flush()?;
         }
     }
-    Ok(stdout.flush()?)
+    stdout.flush()?;
+    if logs.follow {
+        bail!(
+            "the log of {name} broke off because system-runtime ended; `ros logs -f {name}` \
+             goes on when it runs again",
+            name = logs.name
+        );
+    }
+    Ok(())
 }
 
 /// The next line; none at the end.
