@@ -45,6 +45,11 @@ pub(crate) struct Global {
     pub(crate) no_color: bool,
 }
 
+/// The commands without the hidden options: what completions offer.
+pub(crate) fn public() -> clap::Command {
+    Command::augment_subcommands(clap::Command::new("ros"))
+}
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {

@@ -22,7 +22,7 @@ use std::io;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{CommandFactory, Parser};
+use clap::Parser;
 use rubus_config::power::PowerAction;
 
 use api::Action;
@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         // Whoever read the output has seen enough (`ros logs ntp | head`).
         Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
         Err(e) => {
-            eprintln!("ros: {}", text::printable(&format!("{e:#}")));
+            output::complain(&format!("ros: {}", text::printable(&format!("{e:#}"))));
             ExitCode::FAILURE
         }
     }
@@ -75,7 +75,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Os(Os::Poweroff) => power::run(&client, &host, PowerAction::Poweroff, output)?,
         Command::Completions { shell } => {
             let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut Cli::command(), "ros", &mut script);
+            clap_complete::generate(*shell, &mut cli::public(), "ros", &mut script);
             output.text(&String::from_utf8_lossy(&script))?;
         }
     }

@@ -188,7 +188,11 @@ fn render(report: &Report, style: Style) -> String {
     }
     if !table.is_empty() {
         out.push('\n');
-        out += &table.render(style);
+        // A reason is not cut, however narrow the terminal.
+        out += &table.render(Style {
+            width: None,
+            ..style
+        });
     }
     out
 }

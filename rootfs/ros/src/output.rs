@@ -61,6 +61,11 @@ impl Output {
     }
 }
 
+/// Writes a line to standard error. Where that is closed, nobody misses it.
+pub(crate) fn complain(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
 /// Whether the environment asks for no colours (<https://no-color.org>), or
 /// names a terminal that has none.
 pub(crate) fn colours_unwanted() -> bool {

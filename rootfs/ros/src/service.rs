@@ -8,7 +8,7 @@ use crate::api::{self, Action};
 use crate::cli::{Listing, Names};
 use crate::client::Client;
 use crate::host;
-use crate::output::Output;
+use crate::output::{self, Output};
 use crate::table::{Align, Cell, Paint, Style, Table};
 use crate::text;
 
@@ -35,10 +35,23 @@ pub(crate) fn ps(client: &Client, listing: Listing, output: Output) -> Result<()
 /// to the first that fails.
 pub(crate) fn act(client: &Client, names: &Names, action: Action, output: Output) -> Result<()> {
     for name in &names.names {
+        // It may take a while; a script wants the outcome only.
+        if output.is_terminal() {
+            output::complain(&format!("{} {}", progress(action), text::printable(name)));
+        }
         let service = client.act(name, action)?;
         output.line(&outcome(&service))?;
     }
     Ok(())
+}
+
+/// What goes on during an action.
+const fn progress(action: Action) -> &'static str {
+    match action {
+        Action::Start => "starting",
+        Action::Stop => "stopping",
+        Action::Restart => "restarting",
+    }
 }
 
 /// How a state is coloured.
@@ -57,7 +70,6 @@ fn all(services: &[Status], style: Style) -> String {
         ("STATE", Align::Left),
         ("ENABLED", Align::Left),
         ("KIND", Align::Left),
-        ("REASON", Align::Left),
         ("DESCRIPTION", Align::Left),
     ]);
     for service in services {
@@ -70,11 +82,10 @@ fn all(services: &[Status], style: Style) -> String {
                 Kind::Oneshot => "oneshot",
             }
             .into(),
-            service.reason.as_str().into(),
             service.description.as_str().into(),
         ]);
     }
-    table.render(style)
+    table.render(style) + &reasons(services)
 }
 
 fn running(services: &[Status], now_us: u64, style: Style) -> String {
@@ -85,7 +96,6 @@ fn running(services: &[Status], now_us: u64, style: Style) -> String {
         ("UP", Align::Left),
         ("MEMORY", Align::Right),
         ("RESTARTS", Align::Right),
-        ("REASON", Align::Left),
     ]);
     for service in services {
         let up = service
@@ -102,10 +112,26 @@ fn running(services: &[Status], now_us: u64, style: Style) -> String {
             up.unwrap_or_default().into(),
             service.memory.map(text::bytes).unwrap_or_default().into(),
             service.restarts.to_string().into(),
-            service.reason.as_str().into(),
         ]);
     }
-    table.render(style)
+    table.render(style) + &reasons(services)
+}
+
+/// Why services are as they are, below a table: a reason is a sentence, too
+/// long for a column and too good to cut.
+fn reasons(services: &[Status]) -> String {
+    let mut out = String::new();
+    for service in services.iter().filter(|it| !it.reason.is_empty()) {
+        if out.is_empty() {
+            out.push('\n');
+        }
+        let (name, reason) = (
+            text::printable(&service.name),
+            text::printable(&service.reason),
+        );
+        out += &format!("{name}: {reason}\n");
+    }
+    out
 }
 
 /// What an action led to.
@@ -176,13 +202,15 @@ coldplug  done   yes      oneshot  Names devices
     }
 
     #[test]
-    fn a_list_gives_the_reason_where_there_is_one() {
+    fn a_reason_is_told_below_the_table_in_full() {
         assert_eq!(
             all(&[docker(), gateway()], Style::default()),
             "\
-NAME     STATE   ENABLED  KIND    REASON               DESCRIPTION
-docker   ready   yes      daemon                       Docker engine
-gateway  failed  no       daemon  ended with status 3  Functions
+NAME     STATE   ENABLED  KIND    DESCRIPTION
+docker   ready   yes      daemon  Docker engine
+gateway  failed  no       daemon  Functions
+
+gateway: ended with status 3
 "
         );
     }
