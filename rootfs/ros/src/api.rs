@@ -19,9 +19,14 @@ pub(crate) const fn runs(state: State) -> bool {
     )
 }
 
-/// Whether a service should be ready and is not.
-pub(crate) fn is_missing(service: &Status) -> bool {
-    service.enabled && !service.state.is_ready()
+/// Whether a service should be ready and is not: it is enabled, or somebody
+/// started it.
+pub(crate) const fn is_missing(service: &Status) -> bool {
+    match service.state {
+        State::Ready | State::Done => false,
+        State::Stopped => service.enabled,
+        _ => true,
+    }
 }
 
 /// What can be asked of a service.
@@ -168,6 +173,7 @@ mod tests {
         assert!(is_missing(&service(true, State::Failed)));
         assert!(is_missing(&service(true, State::Stopped)));
         assert!(is_missing(&service(true, State::Running)));
+        assert!(is_missing(&service(false, State::Failed)));
         assert!(!is_missing(&service(true, State::Ready)));
         assert!(!is_missing(&service(true, State::Done)));
         assert!(!is_missing(&service(false, State::Stopped)));
