@@ -1,3 +1,90 @@
-//! The device command of Rubus.
+//! The device command of Rubus: the runtime's API for people, and what the
+//! system says of itself.
 
-fn main() {}
+mod api;
+mod cli;
+mod client;
+mod elevate;
+mod exec;
+mod host;
+mod logs;
+mod os;
+mod output;
+mod power;
+#[cfg(test)]
+mod samples;
+mod service;
+mod table;
+mod text;
+mod timings;
+
+use std::io;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use rubus_config::power::PowerAction;
+
+use api::Action;
+use cli::{Cli, Command, Os, Service};
+use client::Client;
+use host::Host;
+use output::Output;
+
+fn main() -> ExitCode {
+    match run(&Cli::parse()) {
+        Ok(code) => code,
+        // Whoever read the output has seen enough (`ros logs ntp | head`).
+        Err(e) if is_closed_output(&e) => ExitCode::SUCCESS,
+        Err(e) => {
+            output::complain(&format!("ros: {}", text::printable(&format!("{e:#}"))));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let no_color = cli.global.no_color || output::colours_unwanted();
+    if elevate::is_needed(cli, rustix::process::geteuid().is_root()) {
+        elevate::again_as_root(no_color)?;
+    }
+    let client = Client::new(&cli.global.socket);
+    let host = Host::new(&cli.global.host);
+    let output = Output::detect(no_color);
+    match &cli.command {
+        Command::Ps(listing) | Command::Service(Service::Ps(listing)) => {
+            service::ps(&client, *listing, output)?;
+        }
+        Command::Logs(options) | Command::Service(Service::Logs(options)) => {
+            logs::run(&client, options, output)?;
+        }
+        Command::Service(Service::List(listing)) => service::list(&client, *listing, output)?,
+        Command::Service(Service::Start(names)) => {
+            service::act(&client, names, Action::Start, output)?;
+        }
+        Command::Service(Service::Stop(names)) => {
+            service::act(&client, names, Action::Stop, output)?;
+        }
+        Command::Service(Service::Restart(names)) => {
+            service::act(&client, names, Action::Restart, output)?;
+        }
+        Command::Service(Service::Exec(options)) => exec::run(&client, options)?,
+        Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
+        Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
+        Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,
+        Command::Os(Os::Poweroff) => power::run(&client, &host, PowerAction::Poweroff, output)?,
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut cli::public(), "ros", &mut script);
+            output.text(&String::from_utf8_lossy(&script))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether standard output was closed. Errors of the socket are never bare.
+fn is_closed_output(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}

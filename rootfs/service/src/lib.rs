@@ -15,7 +15,7 @@ pub mod parse;
 pub mod seccomp;
 pub mod signals;
 pub mod status;
-mod suggest;
+pub mod suggest;
 pub mod syntax;
 pub mod units;
 mod validate;

@@ -2,7 +2,7 @@
 
 /// The candidate that is nearest to a misspelt word, if one is near enough to
 /// be what was meant.
-pub(crate) fn nearest<'a>(
+pub fn nearest<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
