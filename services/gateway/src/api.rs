@@ -79,10 +79,15 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         .route("/info", get(info::<P>))
         .fallback(not_found)
         .layer(guard());
-    let portal = Router::new().fallback(not_found).layer(guard());
+    // The portal has no pages yet; what it will have asks for the password.
+    let portal = Router::new()
+        .route("/ui", any(not_found))
+        .route("/ui/", any(not_found))
+        .route("/ui/{*page}", any(not_found))
+        .layer(guard());
     Router::new()
         .nest("/system", system)
-        .nest("/ui", portal)
+        .merge(portal)
         .route("/healthz", get(health::<P>))
         .route("/function/{*rest}", any(invoke::<P>))
         .fallback(not_found)
