@@ -1,3 +1,85 @@
 //! Functions over HTTP, compatible with the OpenFaaS API.
 
-fn main() {}
+use std::{process::ExitCode, sync::Arc};
+
+use gateway::{
+    api::{self, Gateway},
+    auth::Credentials,
+    config::Config,
+    provider::docker::DockerProvider,
+    seed, server,
+};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+fn main() -> ExitCode {
+    let config = Config::read(|name| std::env::var(name).ok());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(run(config)),
+        Err(error) => Err(format!("cannot start: {error}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("gateway: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), String> {
+    let credentials = config
+        .basic_auth
+        .then(|| Credentials::load_or_make(&config.secrets))
+        .transpose()?;
+    let provider = Arc::new(DockerProvider::new(&config.docker_socket));
+    let gateway = Arc::new(Gateway::new(Arc::clone(&provider), &config, credentials)?);
+    let listener = server::listen(config.port).await?;
+    let metrics_listener = server::listen(config.metrics_port).await?;
+
+    let mut terminate = signal(SignalKind::terminate())
+        .map_err(|error| format!("cannot wait for SIGTERM: {error}"))?;
+    let (stop, stopped) = watch::channel(());
+    tokio::spawn(async move {
+        terminate.recv().await;
+        drop(stop);
+    });
+
+    let watching = Arc::clone(&provider);
+    tokio::spawn(async move { watching.watch().await });
+    let seeding = config.clone();
+    tokio::spawn(async move {
+        let Config {
+            namespace,
+            functions,
+            state,
+            ..
+        } = &seeding;
+        seed::run(&*provider, namespace, functions, state).await;
+    });
+
+    let until = |mut stopped: watch::Receiver<()>| async move {
+        // Ends with the sender.
+        let _ = stopped.changed().await;
+    };
+    tokio::join!(
+        server::serve(
+            listener,
+            api::router(Arc::clone(&gateway)),
+            config.read_timeout,
+            until(stopped.clone()),
+        ),
+        server::serve(
+            metrics_listener,
+            api::metrics_router(gateway),
+            config.read_timeout,
+            until(stopped),
+        ),
+    );
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! The routes.
+
+mod functions;
+
+use std::{net::SocketAddr, sync::Arc};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{any, get, post},
+};
+use serde_json::json;
+
+use crate::{
+    auth::Credentials,
+    config::Config,
+    metrics::Metrics,
+    provider::{Error, Provider},
+    proxy::Proxy,
+    scale::Starter,
+};
+
+/// Who sent a request; the server puts it into the request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Remote(pub SocketAddr);
+
+/// What all routes share.
+pub struct Gateway<P> {
+    provider: Arc<P>,
+    starter: Starter<P>,
+    proxy: Proxy,
+    metrics: Metrics,
+    credentials: Option<Credentials>,
+    namespace: String,
+}
+
+impl<P: Provider> Gateway<P> {
+    /// A gateway in front of a provider. Without credentials it is open.
+    ///
+    /// # Errors
+    /// When the metrics cannot be set up.
+    pub fn new(
+        provider: Arc<P>,
+        config: &Config,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, String> {
+        Ok(Self {
+            starter: Starter::new(Arc::clone(&provider)),
+            provider,
+            proxy: Proxy::new(
+                config.upstream_timeout,
+                config.scale_from_zero,
+                &config.namespace,
+            ),
+            metrics: Metrics::new().map_err(|error| error.to_string())?,
+            credentials,
+            namespace: config.namespace.clone(),
+        })
+    }
+}
+
+/// The API and the functions.
+pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
+    let guard = || middleware::from_fn_with_state(Arc::clone(&gateway), authenticate::<P>);
+    let system = Router::new()
+        .route(
+            "/functions",
+            get(functions::list::<P>)
+                .post(functions::deploy::<P>)
+                .put(functions::update::<P>)
+                .delete(functions::delete::<P>),
+        )
+        .route("/function/{name}", get(functions::status::<P>))
+        .route("/scale-function/{name}", post(functions::scale::<P>))
+        .route("/info", get(info::<P>))
+        .fallback(not_found)
+        .layer(guard());
+    // The portal has no pages yet; what it will have asks for the password.
+    let portal = Router::new()
+        .route("/ui", any(not_found))
+        .route("/ui/", any(not_found))
+        .route("/ui/{*page}", any(not_found))
+        .layer(guard());
+    Router::new()
+        .nest("/system", system)
+        .merge(portal)
+        .route("/healthz", get(health::<P>))
+        .route("/function/{*rest}", any(invoke::<P>))
+        .fallback(not_found)
+        .with_state(gateway)
+}
+
+/// The metrics, which have a port of their own.
+pub fn metrics_router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics::<P>))
+        .route("/healthz", get(async || "OK"))
+        .fallback(not_found)
+        .with_state(gateway)
+}
+
+async fn authenticate<P: Provider>(
+    State(gateway): State<Arc<Gateway<P>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
+    match &gateway.credentials {
+        Some(credentials) if !credentials.accept(given) => (
+            StatusCode::UNAUTHORIZED,
+            [(header::WWW_AUTHENTICATE, "Basic realm=\"Restricted\"")],
+            "invalid credentials",
+        )
+            .into_response(),
+        _ => next.run(request).await,
+    }
+}
+
+async fn not_found() -> Response {
+    (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
+}
+
+/// The gateway is healthy when it answers. Whether the engine is there is told
+/// besides: a gateway that waits for its engine is not helped by a restart.
+async fn health<P: Provider>(State(gateway): State<Arc<Gateway<P>>>) -> Response {
+    let body = match gateway.provider.ready().await {
+        Ok(()) => json!({ "status": "ok", "provider": "ready" }),
+        Err(error) => {
+            json!({ "status": "ok", "provider": "unavailable", "reason": error.to_string() })
+        }
+    };
+    json_answer(&body)
+}
+
+async fn info<P: Provider>(State(gateway): State<Arc<Gateway<P>>>) -> Response {
+    let about = gateway.provider.about().await;
+    let sha = option_env!("RUBUS_REVISION").unwrap_or("unknown");
+    let release = if about.release.is_empty() {
+        "unknown"
+    } else {
+        &about.release
+    };
+    json_answer(&json!({
+        "provider": {
+            "provider": about.provider,
+            "orchestration": about.orchestration,
+            "version": { "sha": sha, "release": release },
+        },
+        "version": { "sha": sha, "release": env!("CARGO_PKG_VERSION") },
+        "arch": match std::env::consts::ARCH {
+            "aarch64" => "arm64",
+            other => other,
+        },
+    }))
+}
+
+async fn metrics<P: Provider>(State(gateway): State<Arc<Gateway<P>>>) -> Response {
+    // Without the engine the rest is still worth reading.
+    let functions = gateway.provider.list().await.unwrap_or_default();
+    let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    (
+        [(header::CONTENT_TYPE, kind)],
+        gateway.metrics.encode(&functions),
+    )
+        .into_response()
+}
+
+async fn invoke<P: Provider>(
+    State(gateway): State<Arc<Gateway<P>>>,
+    request: Request<Body>,
+) -> Response {
+    let remote = request
+        .extensions()
+        .get::<Remote>()
+        .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |remote| remote.0);
+    gateway
+        .proxy
+        .serve(
+            &*gateway.provider,
+            &gateway.starter,
+            &gateway.metrics,
+            request,
+            remote,
+        )
+        .await
+}
+
+fn json_answer(value: &impl serde::Serialize) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(body) => (
+            [(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            )],
+            body,
+        )
+            .into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Exists | Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, self.to_string()).into_response()
+    }
+}

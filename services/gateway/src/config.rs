@@ -1,0 +1,104 @@
+//! What the environment tells the gateway.
+
+use std::{path::PathBuf, time::Duration};
+
+use watchdog::duration;
+
+/// The settings of one gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The port of the API and of the functions.
+    pub port: u16,
+    /// The port of the metrics.
+    pub metrics_port: u16,
+    /// How long the head of a request may take to arrive.
+    pub read_timeout: Duration,
+    /// How long a function may take to answer, all of it.
+    pub upstream_timeout: Duration,
+    /// Whether `/system` and `/ui` ask for a password.
+    pub basic_auth: bool,
+    /// The folder of the credentials.
+    pub secrets: PathBuf,
+    /// Whether a request starts a function that has no replicas.
+    pub scale_from_zero: bool,
+    /// The namespace of functions that name none.
+    pub namespace: String,
+    /// The engine's socket.
+    pub docker_socket: PathBuf,
+    /// The functions that the image carries.
+    pub functions: PathBuf,
+    /// The gateway's own state.
+    pub state: PathBuf,
+}
+
+impl Config {
+    /// Reads the settings through `get`, which looks a variable up. What cannot
+    /// be read counts as not set, as upstream has it.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Self {
+        let text = |name| get(name).filter(|value| !value.is_empty());
+        let period = |name, default| {
+            text(name)
+                .and_then(|value| duration::parse(&value))
+                .filter(|period| !period.is_zero())
+                .unwrap_or(Duration::from_secs(default))
+        };
+        let port = |name, default| {
+            text(name)
+                .and_then(|value| value.parse().ok())
+                .unwrap_or(default)
+        };
+        let path = |name, default: &str| PathBuf::from(text(name).unwrap_or(default.to_owned()));
+        let state = path("state_path", "/var/lib/rubus/gateway");
+        Self {
+            port: port("port", 8080),
+            metrics_port: port("metrics_port", 8082),
+            read_timeout: period("read_timeout", 60),
+            upstream_timeout: period("upstream_timeout", 60),
+            // Unlike upstream's, this gateway is open only when told to be.
+            basic_auth: text("basic_auth").is_none_or(|value| value == "true"),
+            secrets: path("secret_mount_path", "/run/secrets"),
+            scale_from_zero: text("scale_from_zero").is_some_and(|value| value == "true"),
+            namespace: text("function_namespace").unwrap_or_else(|| "openfaas-fn".to_owned()),
+            docker_socket: path("DOCKER_SOCKET", "/run/rubus/docker/docker.sock"),
+            functions: path("functions_path", rubus_config::paths::FUNCTIONS),
+            state,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(variables: &[(&str, &str)]) -> Config {
+        Config::read(|name| {
+            variables
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_defaults_are_closed_and_those_of_the_contract() {
+        let config = read(&[]);
+        assert_eq!((config.port, config.metrics_port), (8080, 8082));
+        assert_eq!(config.upstream_timeout, Duration::from_secs(60));
+        assert!(config.basic_auth);
+        assert!(!config.scale_from_zero);
+        assert_eq!(config.namespace, "openfaas-fn");
+    }
+
+    #[test]
+    fn durations_and_switches_follow_the_rules_of_go() {
+        let config = read(&[
+            ("upstream_timeout", "5m"),
+            ("read_timeout", "soon"),
+            ("basic_auth", "false"),
+            ("scale_from_zero", "True"),
+        ]);
+        assert_eq!(config.upstream_timeout, Duration::from_secs(300));
+        assert_eq!(config.read_timeout, Duration::from_secs(60));
+        assert!(!config.basic_auth && !config.scale_from_zero);
+    }
+}
