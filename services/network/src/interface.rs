@@ -50,6 +50,9 @@ pub(crate) struct Interface {
     remembered: Option<Lease>,
     /// What the kernel has been told.
     config: Config,
+    /// Whether it was switched on: that happens once, so that somebody who
+    /// switches it off has their way.
+    switched_on: bool,
     /// When it takes a link-local address.
     give_up: Option<Duration>,
     /// When it began to look for a server.
@@ -69,6 +72,7 @@ impl Interface {
             client: Client::new(),
             remembered,
             config,
+            switched_on: false,
             give_up: None,
             since: Duration::ZERO,
         }
@@ -133,7 +137,7 @@ impl Interface {
     fn described(&mut self, now: Duration, random: u32, link: Link) -> Vec<Action> {
         let had = std::mem::replace(&mut self.link, link);
         let mut actions = Vec::new();
-        if !self.link.up {
+        if !std::mem::replace(&mut self.switched_on, true) && !self.link.up {
             actions.push(Action::Up);
         }
         match (had.carrier, self.link.carrier) {

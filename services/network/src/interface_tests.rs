@@ -146,10 +146,10 @@ fn a_description_that_says_nothing_new_does_nothing() {
 }
 
 #[test]
-fn a_link_that_somebody_switches_off_is_switched_on_again() {
+fn a_link_that_somebody_switches_off_stays_off() {
     let mut interface = bound_at_zero();
     let actions = run(&mut interface, 1, Event::Link(link(false, false)));
-    assert_eq!(actions, [Action::Up, REMOVE]);
+    assert_eq!(actions, [REMOVE]);
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! The programs of others that are used here, and small things done to the
+//! system for those who log in.
+
+use std::{
+    fs, io,
+    os::unix::{
+        fs::{DirBuilderExt, symlink},
+        process::CommandExt,
+    },
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use nix::sys::signal::Signal;
+
+use crate::{supervisor::Program, terminals::Terminal};
+
+/// Where the Docker engine listens; the folder is shared with it.
+const ENGINE_SOCKET: &str = "/run/rubus/docker/docker.sock";
+/// Where everyone looks for it.
+const USUAL_SOCKET: &str = "/run/docker.sock";
+
+/// sshd, in the foreground, logging to standard error.
+pub(crate) fn sshd() -> Program {
+    let mut command = Command::new("/usr/sbin/sshd");
+    command.args(["-D", "-e"]).stdin(Stdio::null());
+    Program {
+        name: "sshd".to_owned(),
+        command,
+        stop_signal: Signal::SIGTERM,
+    }
+}
+
+/// A login prompt on a terminal. It runs in a session of its own: only so can
+/// the terminal be its controlling one, and Ctrl-C reaches what runs there.
+pub(crate) fn getty(terminal: &Terminal) -> Program {
+    let mut command = Command::new("/usr/sbin/agetty");
+    command
+        .args([
+            "--noclear",
+            "--nohints",
+            "--issue-file",
+            "/run/console/issue",
+        ])
+        // Serial lines keep the speed that the kernel set.
+        .args(["--keep-baud", "115200,57600,38400,9600"])
+        .args([&terminal.name, terminal.kind])
+        .stdin(Stdio::null());
+    // SAFETY: between fork and exec nothing but the system call setsid is made.
+    unsafe {
+        command.pre_exec(|| {
+            nix::unistd::setsid()?;
+            Ok(())
+        });
+    }
+    Program {
+        name: format!("getty on {}", terminal.name),
+        command,
+        // Shells do not end by SIGTERM.
+        stop_signal: Signal::SIGHUP,
+    }
+}
+
+/// Makes an Ed25519 key pair without a passphrase.
+///
+/// # Errors
+/// When ssh-keygen does not succeed.
+pub(crate) fn ssh_keygen(key: &Path) -> Result<(), String> {
+    let status = Command::new("/usr/bin/ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-C", "", "-f"])
+        .arg(key)
+        .status()
+        .map_err(|error| format!("cannot run ssh-keygen: {error}"))?;
+    if !status.success() {
+        return Err(format!("ssh-keygen made no host key ({status})"));
+    }
+    Ok(())
+}
+
+/// Makes a folder that only root may change.
+///
+/// # Errors
+/// When it cannot be made.
+pub(crate) fn make_folder(path: &Path) -> Result<(), String> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
+        .map_err(|error| format!("cannot make {}: {error}", path.display()))
+}
+
+/// Writes a file in memory.
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+}
+
+/// Lets `docker` find the engine without being told.
+///
+/// # Errors
+/// When the link cannot be made.
+pub(crate) fn link_docker_socket() -> Result<(), String> {
+    match symlink(ENGINE_SOCKET, USUAL_SOCKET) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(format!("cannot link {USUAL_SOCKET}: {error}"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets everyone use `ping`: without a maintainer script it has no capability
+/// of its own.
+///
+/// # Errors
+/// When the kernel's setting cannot be written.
+pub(crate) fn allow_ping() -> Result<(), String> {
+    write(
+        Path::new("/proc/sys/net/ipv4/ping_group_range"),
+        "0 2147483647",
+    )
+}
