@@ -26,10 +26,8 @@ pub(super) fn wait_for(uuid: &str) -> Result<Partition> {
     let mut said = false;
     loop {
         let devices = disk::devices();
-        if let Some(device) = devices.iter().find(|d| d.uuid.as_deref() == Some(uuid)) {
-            return device
-                .partition()?
-                .with_context(|| format!("{} is no partition", device.name));
+        if let Some(partition) = devices.iter().find_map(|d| d.as_partition(uuid)) {
+            return Ok(partition);
         }
         let waited = begin.elapsed();
         if waited >= LONGEST_WAIT {
