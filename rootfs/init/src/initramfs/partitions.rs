@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::data::read_head;
 use super::disk::{self, Partition, Table};
@@ -23,8 +23,8 @@ pub(super) fn complete(slot: &Partition) -> Outcome {
     let mut plan = table::plan(&reader, size, ids(random)).with_context(|| node.clone())?;
     if !plan.writes.is_empty() {
         plan.writes.splice(0..0, wipe(&node, plan.data)?);
-        apply(&node, &plan).with_context(|| {
-            format!("cannot write the partition table of {node}; try another card")
+        apply(&node, &plan).map_err(|error| {
+            anyhow!("cannot write the partition table of {node}: {error}; try another card")
         })?;
     }
     for (number, extent) in [(3, plan.slot_b), (4, plan.data)] {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::mount::MsFlags;
 use rubus_config::paths;
 
@@ -67,9 +67,9 @@ pub(super) fn mount(slot: &Partition) -> Outcome {
         mounts::NO_SUID_DEV_EXEC | MsFlags::MS_RDONLY,
         Some("fmask=0133,dmask=0022"),
     )
-    .with_context(|| {
-        format!(
-            "cannot mount slot {} ({}): its FAT is damaged; write the image to the card again",
+    .map_err(|error| {
+        anyhow!(
+            "cannot mount slot {} ({}): {error}; write the image to the card again",
             letter(slot.number).unwrap_or('?'),
             slot.name
         )
