@@ -30,42 +30,62 @@ const SHELL_ROOTS: &[&str] = &[
 ];
 const SHELL: &str = "/bin/sh";
 
-/// Shows why the boot stopped; then gives a person a shell, if the command
-/// line asks for one, and starts the machine again.
-pub(crate) fn give_up(failed: &Failed) -> ! {
-    log::error(&failed.to_string());
-    if Cmdline::of_kernel().rescue {
-        rescue();
-    } else {
-        log::error(&format!(
-            "starting again in {} seconds; rubus.rescue on the kernel command line stops here",
-            PAUSE.as_secs()
-        ));
-        thread::sleep(PAUSE);
-    }
-    shutdown::leave(PowerAction::Reboot)
+/// What follows when the boot stops.
+#[derive(Debug, PartialEq, Eq)]
+enum Response<'a> {
+    /// A shell in this root filesystem, then a new start.
+    Shell(&'a str),
+    /// Waiting for a person to switch off.
+    Wait,
+    /// A pause, then a new start.
+    Retry,
 }
 
-/// Runs a shell on the console until it ends, or waits for ever if there is
-/// none.
-fn rescue() {
-    let root = SHELL_ROOTS
+/// Decides: a person who asked for it gets a shell where there is one, and is
+/// never cut short by a restart; a node that is alone tries again.
+fn response(rescue: bool, shell_root: Option<&str>) -> Response<'_> {
+    match (rescue, shell_root) {
+        (true, Some(root)) => Response::Shell(root),
+        (true, None) => Response::Wait,
+        (false, _) => Response::Retry,
+    }
+}
+
+/// Shows why the boot stopped, lets a person look, and starts the machine
+/// again.
+pub(crate) fn give_up(failed: &Failed) -> ! {
+    log::error(&failed.to_string());
+    let shell_root = SHELL_ROOTS
         .iter()
+        .copied()
         .find(|root| Path::new(&format!("{root}{SHELL}")).exists());
-    let Some(root) = root else {
-        log::error("this image has no rescue shell; switch off when you have read this");
-        loop {
-            thread::sleep(PAUSE);
+    match response(Cmdline::of_kernel().rescue, shell_root) {
+        Response::Shell(root) => {
+            log::error("rescue shell; its end starts the machine again");
+            match shell(root) {
+                Ok(status) => log::error(&format!("the rescue shell ended: {status}")),
+                Err(error) => {
+                    log::error(&format!("cannot start the rescue shell in {root}: {error}"));
+                    thread::sleep(PAUSE);
+                }
+            }
         }
-    };
-    log::error("rescue shell; its end starts the machine again");
-    match shell(root) {
-        Ok(status) => log::error(&format!("the rescue shell ended: {status}")),
-        Err(error) => {
-            log::error(&format!("cannot start the rescue shell in {root}: {error}"));
+        Response::Wait => {
+            log::error("this image has no rescue shell; switch off when you have read this");
+            loop {
+                thread::sleep(PAUSE);
+            }
+        }
+        Response::Retry => {
+            log::error(&format!(
+                "starting again in {} seconds; rubus.rescue on the kernel command line stops here",
+                PAUSE.as_secs()
+            ));
             thread::sleep(PAUSE);
         }
     }
+    shutdown::put_away();
+    shutdown::leave(PowerAction::Reboot)
 }
 
 fn shell(root: &str) -> std::io::Result<ExitStatus> {
@@ -101,4 +121,21 @@ fn shell(root: &str) -> std::io::Result<ExitStatus> {
 fn control_terminal() {
     // SAFETY: the request takes a plain number.
     unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY as libc::Ioctl, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Response, response};
+
+    #[test]
+    fn a_node_that_is_alone_tries_again() {
+        assert_eq!(response(false, None), Response::Retry);
+        assert_eq!(response(false, Some("/")), Response::Retry);
+    }
+
+    #[test]
+    fn a_person_gets_a_shell_or_all_the_time_to_read() {
+        assert_eq!(response(true, Some("/")), Response::Shell("/"));
+        assert_eq!(response(true, None), Response::Wait);
+    }
 }

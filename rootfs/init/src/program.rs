@@ -3,7 +3,7 @@
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use nix::unistd::{chdir, chroot};
 
 /// How a program ended and the end of what it printed.
@@ -31,9 +31,11 @@ pub(crate) fn run_in(root: &str, program: &str, arguments: &[&str]) -> Result<Ou
             Ok(())
         });
     }
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run {program} of the system image"))?;
+    let output = command.output().map_err(|error| {
+        anyhow!(
+            "cannot run {program} of the system image: {error}; write the image to the card again"
+        )
+    })?;
     let mut printed = output.stdout;
     printed.extend(output.stderr);
     Ok(Output {

@@ -36,16 +36,20 @@ pub(crate) fn carry_out(
     }
     end_processes();
     save_time();
-    sync();
-    unmount();
+    put_away();
     if let (PowerAction::Poweroff, Some(watchdog)) = (action, watchdog) {
         watchdog.stop();
     }
     leave(action)
 }
 
-/// Writes back what is in memory and restarts or switches off, whatever still
-/// runs.
+/// Writes back what is in memory and unmounts what can be written to.
+pub(crate) fn put_away() {
+    sync();
+    unmount();
+}
+
+/// Restarts or switches off, whatever still runs.
 pub(crate) fn leave(action: PowerAction) -> ! {
     sync();
     let (mode, word) = match action {
@@ -116,9 +120,10 @@ fn unmount() {
         MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
         None::<&str>,
     );
-    // EINVAL: nothing is mounted there any more, which is what we want.
+    // Nothing is mounted there any more, or the folder was never there.
+    const GONE: [nix::Error; 2] = [nix::Error::EINVAL, nix::Error::ENOENT];
     if let Err(error) = read_only
-        && error != nix::Error::EINVAL
+        && !GONE.contains(&error)
     {
         log::error(&format!(
             "{} is still being written to: {error}; the next boot replays its journal",

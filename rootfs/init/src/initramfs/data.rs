@@ -5,7 +5,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::mount::MsFlags;
 use rubus_config::paths;
 
@@ -28,8 +28,9 @@ pub(super) fn make_ready(slot: &Partition) -> Outcome {
         .with_context(|| format!("{} has no partition {NUMBER}", slot.disk))?;
     let node = data.node();
     let size = disk::sectors(&data.name)? * SECTOR;
-    let head = read_head(&node, 0)
-        .with_context(|| format!("cannot read {node}; if that persists, replace the card"))?;
+    let head = read_head(&node, 0).map_err(|error| {
+        anyhow!("cannot read {node}: {error}; replace the card if that persists")
+    })?;
 
     let mut next = decision::first(&head, size);
     let mut marked = head.marked;

@@ -119,9 +119,9 @@ pub(crate) fn run() -> Failed {
 
 fn become_system() -> Result<Infallible> {
     let program = CString::new(switch::INIT)?;
-    execv(&program, &[&program]).with_context(|| {
-        format!(
-            "cannot start {} of the system image; write the image to the card again",
+    execv(&program, &[&program]).map_err(|error| {
+        anyhow!(
+            "cannot start {} of the system image: {error}; write the image to the card again",
             switch::INIT
         )
     })

@@ -1,30 +1,30 @@
 //! Completes the partition table on the disk of the slot.
 
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use super::data::read_head;
-use super::disk::{self, Partition};
+use super::disk::{self, Partition, Table};
 use super::ext4::{Content, HEAD};
 use crate::steps::Outcome;
 use crate::sys;
-use crate::table::{self, Extent, Plan, SECTOR, Sectors, Write};
+use crate::table::{self, Extent, Plan, SECTOR, Write};
 
 /// Adds slot B and the data partition where they are missing, in the table and
 /// in the kernel.
 pub(super) fn complete(slot: &Partition) -> Outcome {
     let node = slot.disk_node();
     let size = disk::sectors(&slot.disk)?;
-    let reader = Disk(File::open(&node).with_context(|| format!("cannot open {node}"))?);
+    let reader = Table::open(&node).with_context(|| format!("cannot open {node}"))?;
     let random: [u8; 32] = sys::random::bytes_now().context("cannot get random bytes")?;
     let mut plan = table::plan(&reader, size, ids(random)).with_context(|| node.clone())?;
     if !plan.writes.is_empty() {
         plan.writes.splice(0..0, wipe(&node, plan.data)?);
-        apply(&node, &plan).with_context(|| {
-            format!("cannot write the partition table of {node}; try another card")
+        apply(&node, &plan).map_err(|error| {
+            anyhow!("cannot write the partition table of {node}: {error}; try another card")
         })?;
     }
     for (number, extent) in [(3, plan.slot_b), (4, plan.data)] {
@@ -88,19 +88,6 @@ fn ids(random: [u8; 32]) -> [[u8; 16]; 2] {
         id[8] = id[8] & 0x3F | 0x80;
         id
     })
-}
-
-struct Disk(File);
-
-impl Sectors for Disk {
-    fn read(&self, first: u64, count: u64) -> io::Result<Vec<u8>> {
-        let invalid = || io::Error::from(io::ErrorKind::InvalidInput);
-        let offset = first.checked_mul(SECTOR).ok_or_else(invalid)?;
-        let length = usize::try_from(count * SECTOR).map_err(|_| invalid())?;
-        let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, offset)?;
-        Ok(bytes)
-    }
 }
 
 #[cfg(test)]

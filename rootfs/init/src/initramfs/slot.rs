@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use nix::mount::MsFlags;
 use rubus_config::paths;
 
@@ -26,10 +26,8 @@ pub(super) fn wait_for(uuid: &str) -> Result<Partition> {
     let mut said = false;
     loop {
         let devices = disk::devices();
-        if let Some(device) = devices.iter().find(|d| d.uuid.as_deref() == Some(uuid)) {
-            return device
-                .partition()?
-                .with_context(|| format!("{} is no partition", device.name));
+        if let Some(partition) = devices.iter().find_map(|d| d.as_partition(uuid)) {
+            return Ok(partition);
         }
         let waited = begin.elapsed();
         if waited >= LONGEST_WAIT {
@@ -69,9 +67,9 @@ pub(super) fn mount(slot: &Partition) -> Outcome {
         mounts::NO_SUID_DEV_EXEC | MsFlags::MS_RDONLY,
         Some("fmask=0133,dmask=0022"),
     )
-    .with_context(|| {
-        format!(
-            "cannot mount slot {} ({}): its FAT is damaged; write the image to the card again",
+    .map_err(|error| {
+        anyhow!(
+            "cannot mount slot {} ({}): {error}; write the image to the card again",
             letter(slot.number).unwrap_or('?'),
             slot.name
         )

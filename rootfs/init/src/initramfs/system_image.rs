@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, anyhow, bail};
 use nix::mount::MsFlags;
 use rubus_config::paths;
 
@@ -12,19 +12,21 @@ use super::{SYSTEM, switch};
 use crate::steps::Outcome;
 use crate::{mounts, sys};
 
-const WAY_OUT: &str = "write the image to the card again";
-
 /// Mounts the system image of the slot, read-only.
 pub(super) fn mount() -> Outcome {
     let path = Path::new(paths::SLOT).join(paths::SYSTEM_IMAGE);
-    let image = File::open(&path)
-        .with_context(|| format!("the slot has no {}; {WAY_OUT}", paths::SYSTEM_IMAGE))?;
+    let image = File::open(&path).map_err(|error| {
+        anyhow!(
+            "cannot open {} of the slot: {error}; write the image to the card again",
+            paths::SYSTEM_IMAGE
+        )
+    })?;
     let mut header = [0; HEADER];
     image
         .read_exact_at(&mut header, 0)
-        .map_err(anyhow::Error::from)
+        .map_err(Error::from)
         .and_then(|()| check(&header, image.metadata()?.len()))
-        .with_context(damaged)?;
+        .map_err(damaged)?;
 
     let device = sys::block::loop_over(&image)
         .with_context(|| format!("cannot put a loop device over {}", paths::SYSTEM_IMAGE))?;
@@ -36,13 +38,16 @@ pub(super) fn mount() -> Outcome {
         MsFlags::MS_RDONLY | MsFlags::MS_NODEV,
         None,
     )
-    .with_context(damaged)?;
-    read_init().with_context(damaged)?;
+    .map_err(|error| damaged(error.into()))?;
+    read_init().map_err(damaged)?;
     Ok(None)
 }
 
-fn damaged() -> String {
-    format!("{} is damaged; {WAY_OUT}", paths::SYSTEM_IMAGE)
+fn damaged(why: Error) -> Error {
+    anyhow!(
+        "{} is damaged: {why:#}; write the image to the card again",
+        paths::SYSTEM_IMAGE
+    )
 }
 
 /// Reads the program that is started next, so that damage shows while there is

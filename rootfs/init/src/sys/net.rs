@@ -1,7 +1,7 @@
 //! The loopback interface.
 
 use std::io;
-use std::net::UdpSocket;
+use std::net::{Ipv4Addr, UdpSocket};
 use std::os::fd::AsRawFd;
 
 /// `struct ifreq` as the flag requests use it.
@@ -16,7 +16,7 @@ struct InterfaceFlags {
 pub(crate) fn loopback_up() -> io::Result<()> {
     // Any IP socket takes the request. Binding to the wildcard address works
     // before an interface is up.
-    let socket = UdpSocket::bind("0.0.0.0:0")?;
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
     let mut request = InterfaceFlags {
         name: [0; libc::IFNAMSIZ],
         flags: (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short,

@@ -7,6 +7,10 @@ use std::os::fd::AsRawFd;
 /// `WDIOC_SETTIMEOUT` of `linux/watchdog.h`.
 const SET_TIMEOUT: libc::Ioctl = 0xC004_5706_u32 as libc::Ioctl;
 
+/// `WDIOC_SETOPTIONS` of `linux/watchdog.h`.
+const SET_OPTIONS: libc::Ioctl = 0x8004_5704_u32 as libc::Ioctl;
+const DISABLE: libc::c_int = 1;
+
 /// A running watchdog: unless it is pinged in time, it resets the machine.
 pub(crate) struct Watchdog(File);
 
@@ -36,7 +40,9 @@ impl Watchdog {
 
     /// Stops the watchdog, where the hardware can be stopped: a machine that
     /// is switched off must not be reset.
-    pub(crate) fn stop(self) {
-        let _ = (&self.0).write_all(b"V");
+    pub(crate) fn stop(&self) {
+        let option = DISABLE;
+        // SAFETY: the request reads one int, which outlives it.
+        unsafe { libc::ioctl(self.0.as_raw_fd(), SET_OPTIONS, &raw const option) };
     }
 }

@@ -8,7 +8,7 @@ use nix::unistd::sethostname;
 use rubus_config::paths;
 use rubus_config::settings::Settings;
 
-use crate::{files, sys};
+use crate::{files, log, sys};
 
 /// The id of the machine: made once, kept on the data partition.
 pub(super) fn machine_id() -> Result<String> {
@@ -23,15 +23,25 @@ pub(super) fn machine_id() -> Result<String> {
     Ok(id)
 }
 
-/// The name of the node.
+/// The name of the node: the configured one, if a host may be called that.
 pub(super) fn hostname(settings: &Settings, machine_id: &str) -> String {
-    match settings.hostname.as_deref().map(str::trim) {
-        Some(name) if !name.is_empty() => name.to_owned(),
-        _ => {
-            let end = machine_id.len().saturating_sub(6);
-            format!("rubus-{}", machine_id.get(end..).unwrap_or_default())
-        }
+    match settings.hostname.as_deref() {
+        Some(name) if is_hostname(name) => return name.to_owned(),
+        Some(name) => log::error(&format!(
+            "no host can be called {name:?}: hostname takes letters, digits and -"
+        )),
+        None => {}
     }
+    let end = machine_id.len().saturating_sub(6);
+    format!("rubus-{}", machine_id.get(end..).unwrap_or_default())
+}
+
+/// One label of a domain name.
+fn is_hostname(name: &str) -> bool {
+    (1..=63).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        && !name.starts_with('-')
+        && !name.ends_with('-')
 }
 
 /// Gives the kernel the name of the node.
@@ -88,8 +98,18 @@ mod tests {
         let mut settings = Settings::default();
         let id = "0123456789abcdef0123456789abcdef";
         assert_eq!(hostname(&settings, id), "rubus-abcdef");
-        settings.hostname = Some(" ".to_owned());
-        assert_eq!(hostname(&settings, id), "rubus-abcdef");
+        for name in [
+            "",
+            " ",
+            "-x",
+            "x-",
+            "a b",
+            "a\n127.0.0.1 bank",
+            &"x".repeat(64),
+        ] {
+            settings.hostname = Some(name.to_owned());
+            assert_eq!(hostname(&settings, id), "rubus-abcdef", "{name:?}");
+        }
         settings.hostname = Some("node1".to_owned());
         assert_eq!(hostname(&settings, id), "node1");
     }

@@ -1,7 +1,7 @@
 //! Writable places of the system root.
 
 use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, symlink};
 
 use anyhow::{Context, Result};
 use nix::mount::{MsFlags, mount};
@@ -42,12 +42,23 @@ const fn memory(target: &'static str, flags: MsFlags, options: &'static str) -> 
     }
 }
 
+/// What programs expect below `/dev` beside the devices.
+const DEVICE_LINKS: &[(&str, &str)] = &[
+    ("/dev/fd", "/proc/self/fd"),
+    ("/dev/stdin", "/proc/self/fd/0"),
+    ("/dev/stdout", "/proc/self/fd/1"),
+    ("/dev/stderr", "/proc/self/fd/2"),
+];
+
 /// Folders of the data partition and where else they are seen.
 const SHARED: &[(&str, &str)] = &[("rubus", paths::STATE), ("home", "/home")];
 
 pub(super) fn mount_memory() -> Outcome {
     for filesystem in MEMORY {
         filesystem.mount()?;
+    }
+    for (path, target) in DEVICE_LINKS {
+        symlink(target, path).with_context(|| format!("cannot link {path} to {target}"))?;
     }
     Ok(None)
 }

@@ -50,11 +50,7 @@ pub(super) fn plan(
     size: u64,
     ids: [[u8; 16]; 2],
 ) -> Result<Plan, Error> {
-    let header = Header::parse(disk.read(HEADER_SECTOR, 1)?)?;
-    let mut entries = disk.read(header.entries(), ENTRIES)?;
-    if crc32fast::hash(&entries) != u32_at(&header.0, field::ENTRIES_CHECKSUM) {
-        return Err(Error::Damaged("the checksum of the entries is wrong"));
-    }
+    let (header, mut entries) = read(disk)?;
     let found: Found = std::array::from_fn(|index| extent(&entries, index));
     let backup = size.saturating_sub(1);
     let backup_entries = backup.saturating_sub(ENTRIES);
@@ -110,6 +106,42 @@ pub(super) fn plan(
         slot_b,
         data,
     })
+}
+
+/// The ids that the entries carry.
+pub(super) fn unique_ids(disk: &dyn Sectors) -> Result<Vec<(u32, String)>, Error> {
+    let (_, entries) = read(disk)?;
+    Ok((1..)
+        .zip(0..COUNT)
+        .filter(|&(_, index)| extent(&entries, index).is_some())
+        .map(|(number, index)| {
+            let at = index * ENTRY + 16;
+            (number, guid_text(&entries[at..at + 16]))
+        })
+        .collect())
+}
+
+/// The first three groups of a GUID are stored as little-endian numbers.
+fn guid_text(id: &[u8]) -> String {
+    const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    let mut text = String::new();
+    for (position, byte) in ORDER.into_iter().enumerate() {
+        if matches!(position, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{:02x}", id[byte]));
+    }
+    text
+}
+
+/// The primary header and the entries that it points to.
+fn read(disk: &dyn Sectors) -> Result<(Header, Vec<u8>), Error> {
+    let header = Header::parse(disk.read(HEADER_SECTOR, 1)?)?;
+    let entries = disk.read(header.entries(), ENTRIES)?;
+    if crc32fast::hash(&entries) != u32_at(&header.0, field::ENTRIES_CHECKSUM) {
+        return Err(Error::Damaged("the checksum of the entries is wrong"));
+    }
+    Ok((header, entries))
 }
 
 /// A header, in its sector.

@@ -5,6 +5,7 @@ use super::{
     COUNT, DATA, Error, Extent, Found, Plan, SECTOR, SLOT_B, Write, place, put_u32, u32_at,
 };
 
+const DISK_ID: usize = 440;
 const ENTRIES: usize = 446;
 const ENTRY: usize = 16;
 const SIGNATURE: usize = 510;
@@ -39,15 +40,29 @@ impl Mbr {
         self.0
     }
 
-    pub(super) fn plan(&self, size: u64) -> Result<Plan, Error> {
-        let found: Found = std::array::from_fn(|index| {
+    /// The id of the disk and the number of the partition.
+    pub(super) fn unique_ids(&self) -> Vec<(u32, String)> {
+        let disk = u32_at(&self.0, DISK_ID);
+        (1..)
+            .zip(self.found())
+            .filter(|(_, extent)| extent.is_some())
+            .map(|(number, _)| (number, format!("{disk:08x}-{number:02x}")))
+            .collect()
+    }
+
+    fn found(&self) -> Found {
+        std::array::from_fn(|index| {
             let at = entry(index);
             let extent = Extent {
                 start: u64::from(u32_at(&self.0, at + 8)),
                 sectors: u64::from(u32_at(&self.0, at + 12)),
             };
             (self.0[at + 4] != 0 && extent.sectors != 0).then_some(extent)
-        });
+        })
+    }
+
+    pub(super) fn plan(&self, size: u64) -> Result<Plan, Error> {
+        let found = self.found();
         // Addresses have 32 bits: what lies behind 2 TiB stays unused.
         let usable_end = size.min(u64::from(u32::MAX));
         let Some((slot_b, data)) = place(&found, usable_end, size)? else {

@@ -141,6 +141,17 @@ pub(crate) fn plan(disk: &dyn Sectors, size: u64, ids: [[u8; 16]; 2]) -> Result<
     }
 }
 
+/// The unique ids of the first four partitions, as the kernel writes them
+/// (`PARTUUID`), with their numbers.
+pub(crate) fn unique_ids(disk: &dyn Sectors) -> Result<Vec<(u32, String)>, Error> {
+    let table = mbr::Mbr::parse(&disk.read(0, 1)?)?;
+    if table.is_protective() {
+        gpt::unique_ids(disk)
+    } else {
+        Ok(table.unique_ids())
+    }
+}
+
 /// The first four partitions of a table, as its kind of table sees them.
 type Found = [Option<Extent>; COUNT];
 

@@ -379,6 +379,34 @@ fn a_table_with_slot_b_already_there_gets_data_behind_it() {
 }
 
 #[test]
+fn unique_ids_are_those_of_the_kernel() {
+    let ids = |disk: &Disk| unique_ids(disk).unwrap();
+    assert_eq!(
+        ids(&Disk::mbr(1000 * MIB)),
+        [(1, "04030201-01".into()), (2, "04030201-02".into())]
+    );
+    let mut disk = Disk::gpt(1000 * MIB);
+    assert_eq!(
+        ids(&disk)[1],
+        (2, "02020202-0202-0202-0202-020202020202".into())
+    );
+    // Sector 2 as sgdisk writes 00112233-4455-6677-8899-aabbccddeeff.
+    let mut entries = disk.read(2, 32).unwrap();
+    entries[144..160].copy_from_slice(&[
+        0x33, 0x22, 0x11, 0x00, 0x55, 0x44, 0x77, 0x66, 0x88, 0x99, 0xAA, 0xBB, 0xCC, 0xDD, 0xEE,
+        0xFF,
+    ]);
+    let mut header = disk.sector(1);
+    put_u32(&mut header, 88, crc32fast::hash(&entries));
+    header[16..20].fill(0);
+    let crc = crc32fast::hash(&header[..92]);
+    put_u32(&mut header, 16, crc);
+    disk.write(512, &header);
+    disk.write(1024, &entries);
+    assert_eq!(ids(&disk)[1].1, "00112233-4455-6677-8899-aabbccddeeff");
+}
+
+#[test]
 fn strange_tables_are_refused() {
     let mut no_slot = Disk::mbr(1000 * MIB);
     let mut sector = no_slot.sector(0);
