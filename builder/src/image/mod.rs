@@ -4,4 +4,5 @@ mod block_cache;
 pub mod cpio;
 pub mod disk;
 pub mod fat;
+pub mod output;
 pub mod squashfs;
