@@ -1,4 +1,6 @@
 //! Builds, runs and inspects Rubus images.
 
 pub mod image;
+pub mod manifest;
+pub mod sbom;
 pub mod tree;
