@@ -1,6 +1,7 @@
 //! Builds, runs and inspects Rubus images.
 
 pub mod image;
+pub mod inspect;
 pub mod manifest;
 pub mod sbom;
 pub mod tree;
