@@ -3,5 +3,6 @@
 pub mod image;
 pub mod inspect;
 pub mod manifest;
+pub mod qemu;
 pub mod sbom;
 pub mod tree;
