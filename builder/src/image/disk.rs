@@ -88,7 +88,7 @@ impl Layout {
     /// 8 GiB.
     pub fn new(table: PartitionTable, build_id: &str, slot_size: u64) -> Result<Self> {
         ensure!(
-            SLOT_SIZES.contains(&slot_size) && slot_size % ALIGNMENT == 0,
+            SLOT_SIZES.contains(&slot_size) && slot_size.is_multiple_of(ALIGNMENT),
             "`slot_size` is {:.1} MiB; it must be a multiple of 4 MiB between 64 MiB and 8192 MiB",
             slot_size as f64 / MIB as f64
         );

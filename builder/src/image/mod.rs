@@ -4,4 +4,6 @@ mod block_cache;
 pub mod cpio;
 pub mod disk;
 pub mod fat;
+pub mod output;
+pub mod reader;
 pub mod squashfs;
