@@ -1,3 +1,47 @@
 //! Starts and supervises the system services of Rubus as OCI containers.
+//!
+//! The lives of services are decided by pure functions ([`machine`],
+//! [`supervisor`]); [`daemon`] carries out what they say and tells them what
+//! happened. When this process is killed, services go on, and the next one
+//! takes them over ([`takeover`]).
 
-fn main() {}
+mod api;
+mod bundle;
+mod cgroup;
+mod clients;
+mod clock;
+mod daemon;
+mod http;
+mod jobs;
+mod lines;
+mod logs;
+mod machine;
+mod options;
+mod probe;
+mod process;
+mod reactor;
+mod ring;
+mod saved;
+mod serve;
+mod supervisor;
+mod takeover;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let options = match options::Options::parse(std::env::args_os().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("system-runtime: {message}");
+            return ExitCode::from(2);
+        }
+    };
+    match daemon::Daemon::new(options).and_then(|mut daemon| daemon.run()) {
+        Ok(None) => ExitCode::SUCCESS,
+        Ok(Some(action)) => ExitCode::from(u8::try_from(action.exit_code()).unwrap_or(1)),
+        Err(error) => {
+            eprintln!("system-runtime: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

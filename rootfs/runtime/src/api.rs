@@ -1,0 +1,152 @@
+//! What the API is asked: from a request to a call. What the paths mean is in
+//! `docs/architecture.md`.
+
+use rubus_config::power::PowerAction;
+use serde::Deserialize;
+
+use crate::http::{Failure, Request};
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Call {
+    List,
+    Show(String),
+    Start(String),
+    Stop(String),
+    Restart(String),
+    Logs {
+        service: String,
+        tail: Option<usize>,
+        follow: bool,
+    },
+    Boot,
+    Power(PowerAction),
+}
+
+/// Finds out what a request asks for.
+pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
+    let (path, query) = request
+        .target
+        .split_once('?')
+        .unwrap_or((&request.target, ""));
+    let path: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (call, method) = match path[..] {
+        ["v1", "services"] => (Call::List, "GET"),
+        ["v1", "services", name] => (Call::Show(name.to_owned()), "GET"),
+        ["v1", "services", name, "start"] => (Call::Start(name.to_owned()), "POST"),
+        ["v1", "services", name, "stop"] => (Call::Stop(name.to_owned()), "POST"),
+        ["v1", "services", name, "restart"] => (Call::Restart(name.to_owned()), "POST"),
+        ["v1", "services", name, "logs"] => (logs(name, query)?, "GET"),
+        ["v1", "boot"] => (Call::Boot, "GET"),
+        ["v1", "power"] if request.method != "POST" => return Err(wrong_method("POST")),
+        ["v1", "power"] => (power(&request.body)?, "POST"),
+        _ => return Err(Failure::new(404, format!("there is no {}", request.target))),
+    };
+    if request.method != method {
+        return Err(wrong_method(method));
+    }
+    Ok(call)
+}
+
+fn wrong_method(right: &str) -> Failure {
+    Failure::new(405, format!("use {right}"))
+}
+
+fn logs(name: &str, query: &str) -> Result<Call, Failure> {
+    let (mut tail, mut follow) = (None, false);
+    for pair in query.split('&').filter(|it| !it.is_empty()) {
+        let wrong = || Failure::new(400, format!("\"{pair}\" is not tail=NUMBER or follow=true"));
+        match pair.split_once('=').ok_or_else(wrong)? {
+            ("tail", count) => tail = Some(count.parse().map_err(|_| wrong())?),
+            ("follow", word) => follow = word.parse().map_err(|_| wrong())?,
+            _ => return Err(wrong()),
+        }
+    }
+    Ok(Call::Logs {
+        service: name.to_owned(),
+        tail,
+        follow,
+    })
+}
+
+fn power(body: &[u8]) -> Result<Call, Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Power {
+        action: PowerAction,
+    }
+    serde_json::from_slice::<Power>(body)
+        .map(|power| Call::Power(power.action))
+        .map_err(|error| {
+            Failure::new(
+                400,
+                format!("send {{\"action\":\"reboot\"}} or {{\"action\":\"poweroff\"}}: {error}"),
+            )
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(method: &str, target: &str, body: &str) -> Result<Call, u16> {
+        route(&Request {
+            method: method.to_owned(),
+            target: target.to_owned(),
+            body: body.into(),
+        })
+        .map_err(|failure| failure.status)
+    }
+
+    #[test]
+    fn every_path_has_its_call() {
+        let name = || "ntp".to_owned();
+        assert_eq!(ask("GET", "/v1/services", ""), Ok(Call::List));
+        assert_eq!(ask("GET", "/v1/services/ntp", ""), Ok(Call::Show(name())));
+        assert_eq!(
+            ask("POST", "/v1/services/ntp/start", ""),
+            Ok(Call::Start(name()))
+        );
+        assert_eq!(
+            ask("POST", "/v1/services/ntp/stop", ""),
+            Ok(Call::Stop(name()))
+        );
+        assert_eq!(
+            ask("POST", "/v1/services/ntp/restart", ""),
+            Ok(Call::Restart(name()))
+        );
+        assert_eq!(ask("GET", "/v1/boot", ""), Ok(Call::Boot));
+        let logs = |tail, follow| {
+            Ok(Call::Logs {
+                service: name(),
+                tail,
+                follow,
+            })
+        };
+        assert_eq!(ask("GET", "/v1/services/ntp/logs", ""), logs(None, false));
+        assert_eq!(
+            ask("GET", "/v1/services/ntp/logs?tail=5&follow=true", ""),
+            logs(Some(5), true)
+        );
+        assert_eq!(
+            ask("POST", "/v1/power", "{\"action\":\"reboot\"}"),
+            Ok(Call::Power(PowerAction::Reboot))
+        );
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        assert_eq!(ask("GET", "/", ""), Err(404));
+        assert_eq!(ask("GET", "/v2/services", ""), Err(404));
+        assert_eq!(ask("POST", "/v1/services", ""), Err(405));
+        assert_eq!(ask("GET", "/v1/services/ntp/start", ""), Err(405));
+        assert_eq!(ask("GET", "/v1/power", ""), Err(405));
+        assert_eq!(
+            ask("POST", "/v1/power", "{\"action\":\"explode\"}"),
+            Err(400)
+        );
+        assert_eq!(ask("POST", "/v1/power", ""), Err(400));
+        assert_eq!(ask("GET", "/v1/services/ntp/logs?tail=-1", ""), Err(400));
+        assert_eq!(ask("GET", "/v1/services/ntp/logs?colour=red", ""), Err(400));
+    }
+}

@@ -1,0 +1,233 @@
+//! What lies on disk: definitions to read, and what has to be there before a
+//! service starts.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+};
+
+use rubus_config::settings::Settings;
+use rubus_service::{Service, mounts::MountPoint, oci::Config};
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use crate::options::Options;
+
+/// Missing folders below these are made when a service binds them.
+const MADE_BELOW: [&str; 3] = ["/var/lib/rubus/", "/data/", "/run/"];
+
+/// Reads all services, each with whether it is enabled. One that cannot be
+/// read is told about and left out: the others have to run.
+pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
+    let chosen = chosen(&options.config());
+    let mut services = Vec::new();
+    let entries = match fs::read_dir(&options.services) {
+        Ok(entries) => entries,
+        Err(error) => {
+            eprintln!(
+                "system-runtime: cannot read {}: {error}; no services run",
+                options.services.display()
+            );
+            return services;
+        }
+    };
+    for entry in entries.flatten() {
+        let path = entry.path().join("service.json");
+        match read_service(&path, &entry.file_name().to_string_lossy()) {
+            Ok(service) => {
+                let enabled = chosen
+                    .get(&service.name)
+                    .copied()
+                    .unwrap_or(service.enabled);
+                services.push((service, enabled));
+            }
+            Err(error) => eprintln!(
+                "system-runtime: cannot read {}: {error}; this service does not run",
+                path.display()
+            ),
+        }
+    }
+    services.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+    services
+}
+
+fn read_service(path: &Path, name: &str) -> io::Result<Service> {
+    let mut service: Service = serde_json::from_slice(&fs::read(path)?)?;
+    name.clone_into(&mut service.name);
+    Ok(service)
+}
+
+/// Which services the configuration turns on or off.
+fn chosen(path: &Path) -> BTreeMap<String, bool> {
+    let settings = fs::read(path).and_then(|text| Ok(serde_json::from_slice::<Settings>(&text)?));
+    match settings {
+        Ok(settings) => settings.services,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                eprintln!(
+                    "system-runtime: cannot read {}: {error}; services run as the image has them",
+                    path.display()
+                );
+            }
+            BTreeMap::new()
+        }
+    }
+}
+
+/// The bundle of a service.
+pub(crate) fn path(options: &Options, service: &Service) -> PathBuf {
+    options.services.join(&service.name)
+}
+
+/// Makes what has to be there before a service starts.
+pub(crate) fn prepare(options: &Options, service: &Service) -> Result<(), String> {
+    make_sources(options, service)?;
+    if service.writable {
+        mount_writable_root(options, service)
+            .map_err(|error| format!("cannot mount its writable root: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Undoes what [`prepare`] did.
+pub(crate) fn clear(options: &Options, service: &Service) {
+    if service.writable {
+        let (root, layer) = writable_root(options, service);
+        // Neither is there when the service never got as far as to start.
+        let _ = rustix::mount::unmount(&root, UnmountFlags::DETACH);
+        let _ = fs::remove_dir_all(layer);
+    }
+}
+
+fn make_sources(options: &Options, service: &Service) -> Result<(), String> {
+    for point in rubus_service::mounts::mount_points(service) {
+        let Some(source) = &point.source else {
+            continue;
+        };
+        if Path::new(source).exists() {
+            continue;
+        }
+        let made = if source.starts_with("/etc/") && point.is_file() {
+            // An empty one says the same as none, and can be mounted.
+            fs::write(source, "")
+        } else if is_made(&point, source) {
+            make_folder(Path::new(source), owner(options, service))
+        } else {
+            continue;
+        };
+        made.map_err(|error| format!("cannot make {source}: {error}"))?;
+    }
+    Ok(())
+}
+
+fn is_made(point: &MountPoint, source: &str) -> bool {
+    !point.is_file() && MADE_BELOW.iter().any(|root| source.starts_with(root))
+}
+
+/// The innermost folder belongs to the service, those above to root.
+fn make_folder(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    fs::create_dir_all(path)?;
+    match owner {
+        Some((uid, gid)) if uid != 0 => chown(path, Some(uid), Some(gid)),
+        _ => Ok(()),
+    }
+}
+
+fn owner(options: &Options, service: &Service) -> Option<(u32, u32)> {
+    let text = fs::read(path(options, service).join("config.json")).ok()?;
+    let user = serde_json::from_slice::<Config>(&text).ok()?.process.user;
+    Some((user.uid, user.gid))
+}
+
+/// Where the root is mounted, and the folder of the layer over it.
+fn writable_root(options: &Options, service: &Service) -> (PathBuf, PathBuf) {
+    let roots = options.roots();
+    (
+        roots.join(&service.name),
+        roots.join(format!(".{}", service.name)),
+    )
+}
+
+fn mount_writable_root(options: &Options, service: &Service) -> io::Result<()> {
+    clear(options, service);
+    let (root, layer) = writable_root(options, service);
+    let (upper, work) = (layer.join("upper"), layer.join("work"));
+    for folder in [&root, &upper, &work] {
+        fs::create_dir_all(folder)?;
+    }
+    let lower = path(options, service).join("rootfs");
+    let data = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        lower.display(),
+        upper.display(),
+        work.display()
+    );
+    let data = std::ffi::CString::new(data)?;
+    rustix::mount::mount(
+        "overlay",
+        &root,
+        "overlay",
+        MountFlags::empty(),
+        Some(data.as_c_str()),
+    )?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(folder: &Path) -> Options {
+        Options {
+            services: folder.join("services"),
+            run: folder.join("run"),
+            ..Options::default()
+        }
+    }
+
+    fn add(options: &Options, name: &str, json: &str) {
+        let folder = options.services.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join("service.json"), json).unwrap();
+    }
+
+    const PLAIN: &str = r#"{"description":"d","kind":"daemon","command":["c"]}"#;
+
+    #[test]
+    fn the_configuration_turns_services_on_and_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        for name in ["b", "a"] {
+            add(&options, name, PLAIN);
+        }
+        add(
+            &options,
+            "c",
+            &PLAIN.replace("\"command\"", "\"enabled\":false,\"command\""),
+        );
+        fs::create_dir_all(&options.run).unwrap();
+        fs::write(options.config(), r#"{"services":{"b":false,"c":true}}"#).unwrap();
+        let loaded: Vec<(String, bool)> = load(&options)
+            .into_iter()
+            .map(|(s, e)| (s.name, e))
+            .collect();
+        let expected = [("a", true), ("b", false), ("c", true)];
+        assert_eq!(loaded, expected.map(|(n, e)| (n.to_owned(), e)));
+    }
+
+    #[test]
+    fn a_broken_definition_or_configuration_stops_nobody_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path());
+        assert!(load(&options).is_empty());
+        add(&options, "good", PLAIN);
+        add(&options, "broken", "{");
+        add(&options, "unknown", &PLAIN.replace("kind", "knid"));
+        fs::create_dir_all(&options.run).unwrap();
+        fs::write(options.config(), "{").unwrap();
+        let loaded = load(&options);
+        assert_eq!(loaded.len(), 1);
+        assert_eq!((loaded[0].0.name.as_str(), loaded[0].1), ("good", true));
+    }
+}

@@ -1,0 +1,266 @@
+//! A node of its own for a test: the runtime with a real OCI runtime and
+//! services whose root is busybox, in a mount namespace with a cgroup
+//! hierarchy.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    os::unix::{net::UnixStream, process::CommandExt},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+    time::{Duration, Instant},
+};
+
+use rubus_service::{
+    Identity, Service,
+    oci::Config,
+    status::{LogLine, State, Status},
+};
+
+/// How long a test waits for something before it fails.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says why these tests cannot run here, if they cannot.
+pub(crate) fn why_not() -> Option<String> {
+    if !rustix::process::geteuid().is_root() {
+        return Some("needs root".to_owned());
+    }
+    for program in ["/usr/bin/crun", "/usr/bin/unshare", "/bin/busybox"] {
+        if !Path::new(program).exists() {
+            return Some(format!(
+                "needs {program} (Debian: crun, util-linux, busybox-static)"
+            ));
+        }
+    }
+    let works = Command::new("/usr/bin/unshare")
+        .args(["--mount", "/bin/true"])
+        .status();
+    (!works.is_ok_and(|it| it.success())).then(|| "needs to make mount namespaces".to_owned())
+}
+
+/// Ends a test early where it cannot run.
+macro_rules! node_or_return {
+    () => {
+        match $crate::harness::why_not() {
+            None => $crate::harness::Node::new(),
+            Some(why) => {
+                eprintln!("not run: {why}");
+                return;
+            }
+        }
+    };
+}
+
+pub(crate) struct Node {
+    folder: tempfile::TempDir,
+    cgroup: String,
+    names: Vec<String>,
+    runtime: Option<Child>,
+}
+
+impl Node {
+    pub(crate) fn new() -> Node {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Node {
+            folder: tempfile::tempdir().unwrap(),
+            cgroup: format!("/rubus-test-{}-{number}", std::process::id()),
+            names: Vec::new(),
+            runtime: None,
+        }
+    }
+
+    pub(crate) fn run_dir(&self) -> PathBuf {
+        self.folder.path().join("run")
+    }
+
+    /// A folder that services see as `/shared`.
+    pub(crate) fn shared(&self) -> PathBuf {
+        let path = self.folder.path().join("shared");
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Adds a service that runs `script` by the shell; `rest` is more TOML.
+    pub(crate) fn add(&mut self, name: &str, script: &str, rest: &str) {
+        let default = |key: &str, line: &'static str| if rest.contains(key) { "" } else { line };
+        let kind = default("kind =", "kind = \"daemon\"\n");
+        // The shell as process 1 hears no signal that it has no trap for.
+        let stop_timeout = default("stop_timeout =", "stop_timeout = \"500ms\"\n");
+        let toml = format!(
+            "description = \"test\"\n{kind}{stop_timeout}command = [\"/bin/sh\", \"-c\", '''{script}''']\nseccomp = \"unconfined\"\nmounts = [\"{}:/shared:rw\"]\n{rest}",
+            self.shared().display()
+        );
+        let service = Service::parse(name, "service.toml", &toml).unwrap();
+        let bundle = self.folder.path().join("services").join(name);
+        let root = bundle.join("rootfs");
+        for folder in ["bin", "proc", "sys", "dev", "run", "tmp", "shared", "etc"] {
+            fs::create_dir_all(root.join(folder)).unwrap();
+        }
+        for file in [
+            "hostname",
+            "hosts",
+            "localtime",
+            "machine-id",
+            "resolv.conf",
+        ] {
+            fs::write(root.join("etc").join(file), "").unwrap();
+        }
+        fs::hard_link("/bin/busybox", root.join("bin/busybox"))
+            .or_else(|_| fs::copy("/bin/busybox", root.join("bin/busybox")).map(drop))
+            .unwrap();
+        for applet in [
+            "sh", "sleep", "cat", "true", "false", "touch", "kill", "nc", "httpd", "seq",
+        ] {
+            std::os::unix::fs::symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        let mut config = Config::new(&service, &Identity::root());
+        config.linux.cgroups_path = format!("{}/{name}", self.cgroup);
+        // What a container on the test machine may lack the rights for: device
+        // rules and raised limits need CAP_SYS_RESOURCE.
+        config.linux.resources.devices.clear();
+        config.process.rlimits.clear();
+        config
+            .process
+            .capabilities
+            .bounding
+            .push("CAP_KILL".to_owned());
+        fs::write(bundle.join("config.json"), config.to_json()).unwrap();
+        fs::write(
+            bundle.join("service.json"),
+            serde_json::to_vec(&service).unwrap(),
+        )
+        .unwrap();
+        self.names.push(name.to_owned());
+    }
+
+    /// Starts the runtime and waits until it answers.
+    pub(crate) fn boot(&mut self) {
+        fs::create_dir_all(self.run_dir()).unwrap();
+        let script = format!(
+            "{SETUP} exec {} --services {} --run {} --oci-runtime /usr/bin/crun --cgroup /sys/fs/cgroup{}",
+            env!("CARGO_BIN_EXE_system-runtime"),
+            self.folder.path().join("services").display(),
+            self.run_dir().display(),
+            self.cgroup,
+        );
+        let _ = fs::remove_file(self.run_dir().join("runtime.sock"));
+        let child = Command::new("/usr/bin/unshare")
+            .args(["--mount", "/bin/sh", "-c", &script])
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        self.runtime = Some(child);
+        wait_for("the runtime answers", || {
+            UnixStream::connect(self.run_dir().join("runtime.sock")).is_ok()
+        });
+    }
+
+    pub(crate) fn runtime_pid(&self) -> u32 {
+        self.runtime.as_ref().unwrap().id()
+    }
+
+    /// `kill -9` of the runtime.
+    pub(crate) fn kill_runtime(&mut self) {
+        let mut child = self.runtime.take().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    /// Waits for the runtime to end by itself; its exit code.
+    pub(crate) fn wait_runtime(&mut self) -> Option<i32> {
+        let mut child = self.runtime.take().unwrap();
+        let mut code = None;
+        wait_for("the runtime ends", || {
+            code = child.try_wait().unwrap();
+            code.is_some()
+        });
+        code.unwrap().code()
+    }
+
+    /// One request; status and body.
+    pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> (u16, String) {
+        let text = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        self.raw_request(text.as_bytes())
+    }
+
+    pub(crate) fn raw_request(&self, request: &[u8]) -> (u16, String) {
+        let mut stream = UnixStream::connect(self.run_dir().join("runtime.sock")).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let status = answer.split(' ').nth(1).unwrap_or("0").parse().unwrap();
+        let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+        (status, body.to_owned())
+    }
+
+    pub(crate) fn status(&self, name: &str) -> Status {
+        let (status, body) = self.request("GET", &format!("/v1/services/{name}"), "");
+        assert_eq!(status, 200, "{body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub(crate) fn wait_state(&self, name: &str, state: State) -> Status {
+        let mut last = None;
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
+            let status = self.status(name);
+            if status.state == state {
+                return status;
+            }
+            last = Some(status);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{name} is not {state:?}: {last:?}");
+    }
+
+    pub(crate) fn log(&self, name: &str) -> Vec<String> {
+        let (_, body) = self.request("GET", &format!("/v1/services/{name}/logs"), "");
+        body.lines()
+            .map(|line| serde_json::from_str::<LogLine>(line).unwrap().text)
+            .collect()
+    }
+}
+
+/// A private hierarchy of mounts with cgroup v2 where the runtime expects it.
+const SETUP: &str = "set -e; mount --make-rprivate /; \
+    if [ ! -e /sys/fs/cgroup/cgroup.controllers ]; then \
+    umount -R /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup; fi;";
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.runtime.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let mut script = SETUP.to_owned();
+        for name in &self.names {
+            script.push_str(&format!(
+                " crun --root {} delete --force {name} 2>/dev/null || true;",
+                self.run_dir().join("crun").display()
+            ));
+        }
+        script.push_str(&format!(
+            " for it in /sys/fs/cgroup{0}/*/cgroup.kill; do echo 1 > $it; done 2>/dev/null; sleep 0.05; rmdir /sys/fs/cgroup{0}/* /sys/fs/cgroup{0} 2>/dev/null",
+            self.cgroup
+        ));
+        let _ = Command::new("/usr/bin/unshare")
+            .args(["--mount", "/bin/sh", "-c", &script])
+            .status();
+    }
+}
+
+/// Waits until something is so.
+pub(crate) fn wait_for(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < end, "waited in vain: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
