@@ -17,6 +17,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
+pub use crate::image::disk::PartitionTable;
+
 use self::source::{Source, suggestion};
 
 /// What kernel and firmware packages depend on and an image has no use for:
@@ -52,16 +54,6 @@ pub struct Board {
     pub autoboot: String,
     /// The machine that stands for the board in QEMU.
     pub qemu: Option<Qemu>,
-}
-
-/// How a disk is partitioned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum PartitionTable {
-    /// Master boot record: the only one that the ROM of a Pi 3 reads.
-    Mbr,
-    /// GUID partition table.
-    Gpt,
 }
 
 /// Where a board's kernel comes from and how it starts.

@@ -115,7 +115,8 @@ pub struct LockedPackage {
 }
 
 impl LockedPackage {
-    fn id(&self) -> String {
+    /// `name=version`.
+    pub fn id(&self) -> String {
         format!("{}={}", self.name, self.version)
     }
 

@@ -5,16 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use rubus_service::Service;
 
-use crate::{board::Board, debian::resolve::Request, project::Project};
+use crate::{board::{self, Board}, debian::resolve::Request, project::Project};
 
 /// The set of the system root.
 pub const SYSTEM: &str = "system";
 /// The set that function images are made from.
 pub const FUNCTIONS: &str = "functions";
-
-/// What kernel packages depend on besides the kernel: the image has its own
-/// loader of modules and its own initramfs.
-const NOT_KERNEL: &[&str] = &["initramfs-tools", "kmod", "linux-base"];
 
 /// No packages left out.
 const NOTHING: &[&str] = &[];
@@ -62,7 +58,7 @@ pub fn all(
     }
     for board in boards {
         let origin = format!("boards/{}.toml", board.name);
-        let mut kernel = request(&origin, &board.kernel.packages, NOT_KERNEL);
+        let mut kernel = request(&origin, &board.kernel.packages, &board::EXCLUDE);
         kernel.suite = Some(board.kernel.suite.clone());
         requests.insert(kernel_set(board), kernel);
         let firmware: BTreeSet<&str> = board
@@ -72,7 +68,7 @@ pub fn all(
             .collect();
         if !firmware.is_empty() {
             let firmware: Vec<&str> = firmware.into_iter().collect();
-            requests.insert(firmware_set(board), request(&origin, &firmware, NOTHING));
+            requests.insert(firmware_set(board), request(&origin, &firmware, &board::EXCLUDE));
         }
     }
     Ok(requests)
