@@ -263,7 +263,7 @@ pub enum Probe {
     /// A command inside the container that ends with 0.
     Exec(Vec<String>),
     /// An address that answers with a 2xx or 3xx status: `http://127.0.0.1:8080/healthz`,
-    /// or `unix:///run/x.sock:/path` for a unix socket of the host.
+    /// or `http://unix:/run/x.sock:/path` for a unix socket of the host.
     Http(String),
     /// A port of the loopback that accepts a connection.
     Tcp(u16),
