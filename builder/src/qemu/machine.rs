@@ -155,7 +155,8 @@ impl Start {
         add(&["-netdev", &network]);
         let disk = match self.machine {
             Machine::Virt => {
-                add(&["-device", "virtio-net-pci,netdev=n0"]);
+                // Without the boot ROM, which is in another package.
+                add(&["-device", "virtio-net-pci,netdev=n0,romfile="]);
                 add(&["-device", "virtio-blk-pci,drive=d0"]);
                 "if=none,id=d0,format=qcow2,file="
             }
