@@ -13,7 +13,7 @@ mod table;
 mod terminal;
 mod timings;
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{CommandFactory, Parser};
 
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
         // Whoever reads our output has seen enough.
         Err(error) if terminal::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("ros: {error:#}");
+            let _ = writeln!(std::io::stderr(), "ros: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -4,21 +4,14 @@ use std::{os::unix::process::CommandExt, process::Command};
 
 use anyhow::bail;
 
-/// Tells the second call that it is one.
-const MARK: &str = "RUBUS_ROS_AS_ROOT";
-
 /// Returns if this is root, and otherwise becomes `sudo -n` of itself.
 pub(crate) fn ensure() -> anyhow::Result<()> {
     if rustix::process::geteuid().is_root() {
         return Ok(());
     }
     let way_out = "run it as root or as a user that may use sudo without a password";
-    if std::env::var_os(MARK).is_some() {
-        bail!("sudo did not make this root; {way_out}");
-    }
     let error = Command::new("sudo")
-        .arg("-n")
-        .arg(format!("{MARK}=1"))
+        .args(["-n", "-u", "root", "--"])
         .arg(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .exec();
