@@ -12,7 +12,7 @@ use rubus_config::settings::Settings;
 use rubus_service::{Service, mounts::MountPoint, oci::Config};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::options::Options;
+use crate::{options::Options, report::report};
 
 /// Missing folders below these are made when a service binds them.
 const MADE_BELOW: [&str; 3] = ["/var/lib/rubus/", "/data/", "/run/"];
@@ -25,10 +25,10 @@ pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
     let entries = match fs::read_dir(&options.services) {
         Ok(entries) => entries,
         Err(error) => {
-            eprintln!(
-                "system-runtime: cannot read {}: {error}; no services run",
+            report(format_args!(
+                "cannot read {}: {error}; no services run",
                 options.services.display()
-            );
+            ));
             return services;
         }
     };
@@ -42,10 +42,10 @@ pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
                     .unwrap_or(service.enabled);
                 services.push((service, enabled));
             }
-            Err(error) => eprintln!(
-                "system-runtime: cannot read {}: {error}; this service does not run",
+            Err(error) => report(format_args!(
+                "cannot read {}: {error}; this service does not run",
                 path.display()
-            ),
+            )),
         }
     }
     services.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
@@ -65,10 +65,10 @@ fn chosen(path: &Path) -> BTreeMap<String, bool> {
         Ok(settings) => settings.services,
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
-                eprintln!(
-                    "system-runtime: cannot read {}: {error}; services run as the image has them",
+                report(format_args!(
+                    "cannot read {}: {error}; services run as the image has them",
                     path.display()
-                );
+                ));
             }
             BTreeMap::new()
         }

@@ -28,6 +28,7 @@ use crate::{
     probe::{Progress, SocketProbe},
     process,
     reactor::{Reactor, Token},
+    report::report,
     saved::Saved,
     supervisor::Supervisor,
 };
@@ -119,7 +120,7 @@ impl Daemon {
     pub(crate) fn run(&mut self) -> io::Result<Option<PowerAction>> {
         self.take_over(clock::now());
         loop {
-            let more = self.settle(clock::now())?;
+            let more = self.settle(clock::now());
             if self.terminated.load(Ordering::Relaxed) {
                 return Ok(None);
             }
@@ -143,7 +144,7 @@ impl Daemon {
 
     /// Does all that follows from what happened. Returns whether there is more
     /// to do at once.
-    fn settle(&mut self, now: Micros) -> io::Result<bool> {
+    fn settle(&mut self, now: Micros) -> bool {
         for (unit, stream) in std::mem::take(&mut self.eager) {
             self.drain(unit, stream, now);
         }
@@ -153,7 +154,10 @@ impl Daemon {
             // leaves one that looks for what may have been done.
             if self.supervisor.take_changed() {
                 let saved = Saved::of(&self.supervisor, self.first_start);
-                saved.write(&self.options.saved_state())?;
+                let path = self.options.saved_state();
+                if let Err(error) = saved.write(&path) {
+                    report(format_args!("cannot write {}: {error}", path.display()));
+                }
             }
             if effects.is_empty() {
                 break;
@@ -166,7 +170,7 @@ impl Daemon {
         let logs = &self.logs;
         let ring = |unit: usize| logs.get(unit)?.as_ref().map(|log| &log.ring);
         let more = self.clients.pump(&self.reactor, ring, now);
-        Ok(more || !self.eager.is_empty())
+        more || !self.eager.is_empty()
     }
 
     fn deadline(&self, now: Micros) -> Option<Micros> {
@@ -228,15 +232,17 @@ impl Daemon {
         let Some(log) = self.logs.get_mut(unit).and_then(Option::as_mut) else {
             return;
         };
+        let name = &self.supervisor.unit(unit).service.name;
+        let was_well = log.failure().is_none();
         match log.drain(&mut self.scratch, stream, false, now) {
             Ok(true) => {
                 self.eager.insert((unit, stream));
             }
             Ok(false) => {}
-            Err(error) => {
-                let name = &self.supervisor.unit(unit).service.name;
-                eprintln!("system-runtime: cannot write the log of {name}: {error}");
-            }
+            Err(error) => report(format_args!("cannot read the log of {name}: {error}")),
+        }
+        if let (true, Some(why)) = (was_well, log.failure()) {
+            report(format_args!("lines of the log of {name} are lost: {why}"));
         }
     }
 
@@ -290,7 +296,7 @@ impl Daemon {
         let service = &self.supervisor.unit(unit).service;
         if let Err(error) = self.jobs.post_start(&self.options, unit, service) {
             let name = &service.name;
-            eprintln!("system-runtime: cannot run post_start of {name}: {error}");
+            report(format_args!("cannot run post_start of {name}: {error}"));
             self.supervisor
                 .dispatch(unit, Event::PostStartEnded(Exit::Unknown), now);
         }
@@ -304,19 +310,19 @@ impl Daemon {
             Kill::All => cgroup.kill(),
             Kill::Main => match cgroup.set_free() {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    eprintln!(
-                        "system-runtime: {}: cannot set its processes free: {error}",
+                    report(format_args!(
+                        "{}: cannot set its processes free: {error}",
                         service.name
-                    );
+                    ));
                 }
                 _ => {}
             },
         }
         if let Err(error) = self.jobs.clean(&self.options, unit, service, now) {
-            eprintln!(
-                "system-runtime: cannot remove the container of {}: {error}",
+            report(format_args!(
+                "cannot remove the container of {}: {error}",
                 service.name
-            );
+            ));
             self.supervisor.dispatch(unit, Event::Cleaned, now);
         }
     }
@@ -458,7 +464,7 @@ impl Daemon {
         self.supervisor.dispatch(unit, event, now);
         let machine = &self.supervisor.unit(unit).machine;
         if !exit.is_success() && !machine.reason.is_empty() {
-            eprintln!("system-runtime: {name}: {}", machine.reason);
+            report(format_args!("{name}: {}", machine.reason));
         }
     }
 
@@ -516,6 +522,6 @@ fn open_log(options: &Options, reactor: &Reactor, unit: usize, name: &str) -> Op
         Ok(log)
     };
     open()
-        .inspect_err(|error| eprintln!("system-runtime: cannot open the log of {name}: {error}"))
+        .inspect_err(|error| report(format_args!("cannot open the log of {name}: {error}")))
         .ok()
 }

@@ -67,6 +67,8 @@ pub(crate) struct Log {
     pub(crate) ring: Ring,
     /// The last line of standard error, for the reason of a failed start.
     last_error: String,
+    /// Why lines are being lost, if they are.
+    failure: Option<String>,
 }
 
 struct Fifo {
@@ -97,6 +99,7 @@ impl Log {
             fifos: [open("stdout")?, open("stderr")?],
             ring: Ring::open(folder, name, CAPACITY)?,
             last_error: String::new(),
+            failure: None,
         })
     }
 
@@ -108,6 +111,11 @@ impl Log {
     /// The last line that was written to standard error.
     pub(crate) fn last_error(&self) -> &str {
         &self.last_error
+    }
+
+    /// Why lines are being lost, if they are.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
     }
 
     /// When a line that has no end is due.
@@ -178,7 +186,9 @@ impl Log {
             }
         }
         if used > 0 {
-            self.ring.append(&batch)?;
+            // Memory may be full. Then the lines are lost: a service that had
+            // to wait for its log would be lost as well.
+            self.failure = self.ring.append(&batch).err().map(|it| it.to_string());
         }
         Ok(used)
     }

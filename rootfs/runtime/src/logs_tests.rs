@@ -124,3 +124,16 @@ fn the_last_line_of_standard_error_is_remembered() {
     it.log.drain_to_end(&mut it.scratch, 0).unwrap();
     assert_eq!(it.log.last_error(), "no such file");
 }
+
+#[test]
+fn a_log_that_cannot_be_written_does_not_hold_up_the_service() {
+    let mut it = fixture();
+    // The ring cannot turn without the file that it is to rename.
+    fs::remove_file(it.folder.path().join("a.log")).unwrap();
+    let line = [b"x".repeat(99), b"\n".to_vec()].concat();
+    for _ in 0..10 {
+        it.out.write_all(&line.repeat(300)).unwrap();
+        while it.drain(0) {}
+    }
+    assert!(it.log.failure().is_some());
+}

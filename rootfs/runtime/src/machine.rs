@@ -8,10 +8,12 @@
 //! ```
 
 use rubus_service::{
-    Kind, Probe, Restart, Service,
+    Restart,
     status::{Exit, State},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::rules::Rules;
 
 /// Microseconds since the kernel started.
 pub(crate) type Micros = u64;
@@ -27,56 +29,8 @@ const RECOVERED_AFTER: Micros = 60 * SECOND;
 /// The first pause between probes while a service comes up; each further one
 /// is twice as long.
 const FIRST_PROBE_PAUSE: Micros = 50_000;
-/// The longest such pause: a probe inside the container costs the start of a
-/// process, one over a socket next to nothing.
-const LONGEST_EXEC_PAUSE: Micros = SECOND;
-const LONGEST_SOCKET_PAUSE: Micros = 200_000;
 /// How long SIGKILL may take before it is sent again.
 const KILL_AGAIN: Micros = 5 * SECOND;
-
-/// What of a [`Service`] decides over its life.
-#[derive(Clone, Debug)]
-pub(crate) struct Rules {
-    pub(crate) oneshot: bool,
-    pub(crate) restart: Restart,
-    pub(crate) stop_timeout: Micros,
-    pub(crate) post_start: bool,
-    pub(crate) health: Option<HealthRules>,
-    /// For the reason of an end by the memory limit.
-    pub(crate) memory: Option<String>,
-}
-
-/// What of a health check decides.
-#[derive(Clone, Debug)]
-pub(crate) struct HealthRules {
-    pub(crate) interval: Micros,
-    pub(crate) retries: u32,
-    /// The longest pause between probes while the service comes up.
-    pub(crate) longest_pause: Micros,
-}
-
-impl From<&Service> for Rules {
-    fn from(service: &Service) -> Rules {
-        let micros = |period: rubus_service::units::Period| {
-            Micros::try_from(period.0.as_micros()).unwrap_or(Micros::MAX / 4)
-        };
-        Rules {
-            oneshot: service.kind == Kind::Oneshot,
-            restart: service.restart,
-            stop_timeout: micros(service.stop_timeout),
-            post_start: !service.post_start.is_empty(),
-            health: service.health.as_ref().map(|health| HealthRules {
-                interval: micros(health.interval),
-                retries: health.retries,
-                longest_pause: match health.probe {
-                    Probe::Exec(_) => LONGEST_EXEC_PAUSE,
-                    Probe::Http(_) | Probe::Tcp(_) => LONGEST_SOCKET_PAUSE,
-                },
-            }),
-            memory: service.limits.memory.map(|it| it.to_string()),
-        }
-    }
-}
 
 /// A process that cannot be mistaken for a later one with the same number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -618,5 +572,5 @@ fn times(count: u32) -> String {
 }
 
 #[cfg(test)]
-#[path = "machine_tests.rs"]
+#[path = "machine_tests/mod.rs"]
 mod tests;

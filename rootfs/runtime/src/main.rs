@@ -20,7 +20,9 @@ mod options;
 mod probe;
 mod process;
 mod reactor;
+mod report;
 mod ring;
+mod rules;
 mod saved;
 mod serve;
 mod supervisor;
@@ -28,11 +30,13 @@ mod takeover;
 
 use std::process::ExitCode;
 
+use crate::report::report;
+
 fn main() -> ExitCode {
     let options = match options::Options::parse(std::env::args_os().skip(1)) {
         Ok(options) => options,
         Err(message) => {
-            eprintln!("system-runtime: {message}");
+            report(format_args!("{message}"));
             return ExitCode::from(2);
         }
     };
@@ -40,7 +44,7 @@ fn main() -> ExitCode {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(action)) => ExitCode::from(u8::try_from(action.exit_code()).unwrap_or(1)),
         Err(error) => {
-            eprintln!("system-runtime: {error}");
+            report(format_args!("{error}"));
             ExitCode::FAILURE
         }
     }

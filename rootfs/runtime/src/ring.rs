@@ -57,9 +57,13 @@ impl Ring {
         if self.length > 0 && self.length + lines.len() as u64 > self.half {
             self.turn()?;
         }
-        self.newer.write_all(lines)?;
-        self.length += lines.len() as u64;
-        Ok(())
+        let written = self.newer.write_all(lines);
+        match written {
+            Ok(()) => self.length += lines.len() as u64,
+            // No half line stays behind when memory is full.
+            Err(_) => self.newer.set_len(self.length)?,
+        }
+        written
     }
 
     fn turn(&mut self) -> io::Result<()> {

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     machine::{Machine, Micros},
+    report::report,
     supervisor::{Shutdown, Supervisor},
 };
 
@@ -39,16 +40,16 @@ impl Saved {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
             Err(error) => {
-                eprintln!("system-runtime: cannot read {}: {error}", path.display());
+                report(format_args!("cannot read {}: {error}", path.display()));
                 return None;
             }
         };
         serde_json::from_slice(&text)
             .inspect_err(|error| {
-                eprintln!(
-                    "system-runtime: cannot read {}: {error}; goes by what runs",
+                report(format_args!(
+                    "cannot read {}: {error}; goes by what runs",
                     path.display()
-                );
+                ));
             })
             .ok()
     }

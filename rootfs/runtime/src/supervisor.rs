@@ -10,7 +10,10 @@ use rubus_service::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{Action, Event, Machine, Micros, Rules};
+use crate::{
+    machine::{Action, Event, Machine, Micros},
+    rules::Rules,
+};
 
 /// How long all services together may take to stop before the machine goes
 /// down.
