@@ -24,8 +24,8 @@ use crate::{
     provider::{Error, Result},
 };
 
-/// Seconds after which the engine counts as not answering. Pulls answer piece
-/// by piece; each piece has this time.
+/// Seconds after which the engine counts as not answering: until the head of
+/// its answer is there, so that a pull may go on for longer.
 const TIMEOUT: u64 = 120;
 /// Seconds between SIGTERM and SIGKILL. Watchdogs drain for as long as their
 /// `healthcheck_interval`, most of it with nothing to do.
