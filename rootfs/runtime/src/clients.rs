@@ -37,7 +37,8 @@ pub(crate) enum Wish {
 struct Reading {
     unit: usize,
     cursor: Cursor,
-    follow: bool,
+    /// Where it ends; `None`: it goes on with what is written from now on.
+    end: Option<Cursor>,
 }
 
 enum Stage {
@@ -166,15 +167,17 @@ impl Clients {
         }
     }
 
-    /// Begins to send a log.
-    pub(crate) fn send_log(&mut self, number: u32, unit: usize, cursor: Cursor, follow: bool) {
+    /// Begins to send a log, up to `end` or for as long as somebody listens.
+    pub(crate) fn send_log(
+        &mut self,
+        number: u32,
+        unit: usize,
+        cursor: Cursor,
+        end: Option<Cursor>,
+    ) {
         if let Some(client) = self.clients.get_mut(&number) {
             client.output = http::stream_head();
-            client.stage = Stage::Log(Reading {
-                unit,
-                cursor,
-                follow,
-            });
+            client.stage = Stage::Log(Reading { unit, cursor, end });
         }
     }
 
@@ -260,7 +263,7 @@ impl Client {
                 Sent::Nothing
             }
             Stage::Log(_) if !self.output.is_empty() => Sent::More,
-            Stage::Log(reading) if reading.follow => {
+            Stage::Log(reading) if reading.end.is_none() => {
                 self.deadline = None;
                 Sent::Nothing
             }
@@ -273,7 +276,7 @@ impl Client {
             && let Some(ring) = ring(reading.unit)
         {
             self.output.resize(BLOCK, 0);
-            let count = ring.read(&mut reading.cursor, &mut self.output)?;
+            let count = ring.read(&mut reading.cursor, reading.end, &mut self.output)?;
             self.output.truncate(count);
         }
         Ok(())

@@ -72,7 +72,8 @@ impl Daemon {
                         .map_err(|error| failed(error.to_string()))?,
                     None => log.ring.start(),
                 };
-                self.clients.send_log(client, unit, cursor, follow);
+                let end = (!follow).then(|| log.ring.end());
+                self.clients.send_log(client, unit, cursor, end);
             }
             Call::Boot => {
                 let boot = Boot {
