@@ -33,12 +33,10 @@ pub(crate) enum Wish {
     Down(usize),
 }
 
-/// A log that is being sent.
+/// A log that is being followed.
 struct Reading {
     unit: usize,
     cursor: Cursor,
-    /// Where it ends; `None`: it goes on with what is written from now on.
-    end: Option<Cursor>,
 }
 
 enum Stage {
@@ -46,7 +44,7 @@ enum Stage {
     Request(Vec<u8>),
     /// The request is being fulfilled.
     Waiting(Wish),
-    /// A log is being sent.
+    /// A log is being followed.
     Log(Reading),
     /// The answer is being sent; then the connection is closed.
     Answer,
@@ -167,17 +165,11 @@ impl Clients {
         }
     }
 
-    /// Begins to send a log, up to `end` or for as long as somebody listens.
-    pub(crate) fn send_log(
-        &mut self,
-        number: u32,
-        unit: usize,
-        cursor: Cursor,
-        end: Option<Cursor>,
-    ) {
+    /// Begins to send a log, for as long as somebody listens.
+    pub(crate) fn follow_log(&mut self, number: u32, unit: usize, cursor: Cursor) {
         if let Some(client) = self.clients.get_mut(&number) {
             client.output = http::stream_head();
-            client.stage = Stage::Log(Reading { unit, cursor, end });
+            client.stage = Stage::Log(Reading { unit, cursor });
         }
     }
 
@@ -263,11 +255,11 @@ impl Client {
                 Sent::Nothing
             }
             Stage::Log(_) if !self.output.is_empty() => Sent::More,
-            Stage::Log(reading) if reading.end.is_none() => {
+            Stage::Log(_) => {
                 self.deadline = None;
                 Sent::Nothing
             }
-            Stage::Log(_) | Stage::Answer => Sent::Finished,
+            Stage::Answer => Sent::Finished,
         })
     }
 
@@ -276,7 +268,7 @@ impl Client {
             && let Some(ring) = ring(reading.unit)
         {
             self.output.resize(BLOCK, 0);
-            let count = ring.read(&mut reading.cursor, reading.end, &mut self.output)?;
+            let count = ring.read(&mut reading.cursor, &mut self.output)?;
             self.output.truncate(count);
         }
         Ok(())

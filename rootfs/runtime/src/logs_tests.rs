@@ -31,7 +31,7 @@ impl Fixture {
         let mut cursor = self.log.ring.start();
         let mut buffer = [0; 4096];
         loop {
-            match self.log.ring.read(&mut cursor, None, &mut buffer).unwrap() {
+            match self.log.ring.read(&mut cursor, &mut buffer).unwrap() {
                 0 => break,
                 count => text.extend(&buffer[..count]),
             }

@@ -26,7 +26,7 @@ pub(crate) struct Ring {
 }
 
 /// A place in a ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     generation: u64,
     offset: u64,
@@ -84,14 +84,6 @@ impl Ring {
         }
     }
 
-    /// The place after the newest line.
-    pub(crate) fn end(&self) -> Cursor {
-        Cursor {
-            generation: self.generation,
-            offset: self.length,
-        }
-    }
-
     /// The place from which `count` lines follow, or fewer when there are
     /// fewer.
     pub(crate) fn tail(&self, count: usize) -> io::Result<Cursor> {
@@ -113,55 +105,41 @@ impl Ring {
         })
     }
 
-    /// Reads on from a place, up to `end` if there is one; 0 bytes: there is no
-    /// more, or not yet. A reader that was left behind goes on with the oldest
-    /// line.
-    pub(crate) fn read(
-        &self,
-        cursor: &mut Cursor,
-        end: Option<Cursor>,
-        buffer: &mut [u8],
-    ) -> io::Result<usize> {
-        *cursor = self.start().max(*cursor);
-        if let Some(older) = &self.older
-            && cursor.generation < self.generation
-        {
-            let count = read_up_to(older, cursor, end, buffer)?;
-            if count > 0 {
-                return Ok(count);
+    /// All that follows a place, as it is now.
+    pub(crate) fn read_all(&self, mut cursor: Cursor) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.read(&mut cursor, &mut buffer)? {
+                0 => return Ok(all),
+                count => all.extend(&buffer[..count]),
             }
-            if end.is_none_or(|end| end.generation > cursor.generation) {
-                *cursor = Cursor {
-                    generation: self.generation,
-                    offset: 0,
-                };
-            }
+        }
+    }
+
+    /// Reads on from a place; 0 bytes: there is no more yet. A reader that was
+    /// left behind goes on with the oldest line.
+    pub(crate) fn read(&self, cursor: &mut Cursor, buffer: &mut [u8]) -> io::Result<usize> {
+        if cursor.generation < self.start().generation {
+            *cursor = self.start();
         }
         if cursor.generation < self.generation {
-            return Ok(0);
+            if let Some(older) = &self.older {
+                let count = older.read_at(buffer, cursor.offset)?;
+                if count > 0 {
+                    cursor.offset += count as u64;
+                    return Ok(count);
+                }
+            }
+            *cursor = Cursor {
+                generation: self.generation,
+                offset: 0,
+            };
         }
-        read_up_to(&self.newer, cursor, end, buffer)
+        let count = self.newer.read_at(buffer, cursor.offset)?;
+        cursor.offset += count as u64;
+        Ok(count)
     }
-}
-
-/// Reads on in the file that a cursor is in.
-fn read_up_to(
-    file: &File,
-    cursor: &mut Cursor,
-    end: Option<Cursor>,
-    buffer: &mut [u8],
-) -> io::Result<usize> {
-    let room = match end {
-        Some(end) if end < *cursor => 0,
-        Some(end) if end.generation == cursor.generation => {
-            usize::try_from(end.offset - cursor.offset).unwrap_or(usize::MAX)
-        }
-        _ => usize::MAX,
-    };
-    let room = room.min(buffer.len());
-    let count = file.read_at(&mut buffer[..room], cursor.offset)?;
-    cursor.offset += count as u64;
-    Ok(count)
 }
 
 fn open(path: &Path) -> io::Result<File> {
@@ -216,18 +194,7 @@ mod tests {
     }
 
     fn read_from(ring: &Ring, cursor: Cursor) -> String {
-        read_between(ring, cursor, None)
-    }
-
-    fn read_between(ring: &Ring, mut cursor: Cursor, end: Option<Cursor>) -> String {
-        let mut text = Vec::new();
-        let mut buffer = [0; 7];
-        loop {
-            match ring.read(&mut cursor, end, &mut buffer).unwrap() {
-                0 => return String::from_utf8(text).unwrap(),
-                count => text.extend(&buffer[..count]),
-            }
-        }
+        String::from_utf8(ring.read_all(cursor).unwrap()).unwrap()
     }
 
     #[test]
@@ -272,7 +239,7 @@ mod tests {
         for number in 0..20 {
             ring.append(format!("line {number}\n").as_bytes()).unwrap();
             loop {
-                let count = ring.read(&mut cursor, None, &mut buffer).unwrap();
+                let count = ring.read(&mut cursor, &mut buffer).unwrap();
                 if count == 0 {
                     break;
                 }
@@ -292,30 +259,6 @@ mod tests {
             ring.append(format!("line {number}\n").as_bytes()).unwrap();
         }
         assert!(read_from(&ring, cursor).starts_with("line 9"));
-    }
-
-    #[test]
-    fn a_reader_with_an_end_stops_there_although_more_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut ring = ring(folder.path(), 60);
-        ring.append(b"one\ntwo\n").unwrap();
-        let (start, end) = (ring.start(), Some(ring.end()));
-        ring.append(b"three\n").unwrap();
-        assert_eq!(read_between(&ring, start, end), "one\ntwo\n");
-        ring.append(b"a line to turn the ring\n").unwrap();
-        assert_eq!(
-            read_between(&ring, start, end),
-            "one\ntwo\n",
-            "from the older file"
-        );
-        let across = Some(ring.end());
-        ring.append(b"four\n").unwrap();
-        assert_eq!(
-            read_between(&ring, start, across),
-            "one\ntwo\nthree\na line to turn the ring\n"
-        );
-        ring.append(b"another one to turn the ring\n").unwrap();
-        assert_eq!(read_between(&ring, start, end), "", "it is gone");
     }
 
     #[test]
