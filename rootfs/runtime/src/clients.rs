@@ -33,11 +33,10 @@ pub(crate) enum Wish {
     Down(usize),
 }
 
-/// A log that is being sent.
+/// A log that is being followed.
 struct Reading {
     unit: usize,
     cursor: Cursor,
-    follow: bool,
 }
 
 enum Stage {
@@ -45,7 +44,7 @@ enum Stage {
     Request(Vec<u8>),
     /// The request is being fulfilled.
     Waiting(Wish),
-    /// A log is being sent.
+    /// A log is being followed.
     Log(Reading),
     /// The answer is being sent; then the connection is closed.
     Answer,
@@ -166,15 +165,11 @@ impl Clients {
         }
     }
 
-    /// Begins to send a log.
-    pub(crate) fn send_log(&mut self, number: u32, unit: usize, cursor: Cursor, follow: bool) {
+    /// Begins to send a log, for as long as somebody listens.
+    pub(crate) fn follow_log(&mut self, number: u32, unit: usize, cursor: Cursor) {
         if let Some(client) = self.clients.get_mut(&number) {
             client.output = http::stream_head();
-            client.stage = Stage::Log(Reading {
-                unit,
-                cursor,
-                follow,
-            });
+            client.stage = Stage::Log(Reading { unit, cursor });
         }
     }
 
@@ -260,11 +255,11 @@ impl Client {
                 Sent::Nothing
             }
             Stage::Log(_) if !self.output.is_empty() => Sent::More,
-            Stage::Log(reading) if reading.follow => {
+            Stage::Log(_) => {
                 self.deadline = None;
                 Sent::Nothing
             }
-            Stage::Log(_) | Stage::Answer => Sent::Finished,
+            Stage::Answer => Sent::Finished,
         })
     }
 

@@ -105,6 +105,18 @@ impl Ring {
         })
     }
 
+    /// All that follows a place, as it is now.
+    pub(crate) fn read_all(&self, mut cursor: Cursor) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.read(&mut cursor, &mut buffer)? {
+                0 => return Ok(all),
+                count => all.extend(&buffer[..count]),
+            }
+        }
+    }
+
     /// Reads on from a place; 0 bytes: there is no more yet. A reader that was
     /// left behind goes on with the oldest line.
     pub(crate) fn read(&self, cursor: &mut Cursor, buffer: &mut [u8]) -> io::Result<usize> {
@@ -181,15 +193,8 @@ mod tests {
         Ring::open(folder, "a", capacity).unwrap()
     }
 
-    fn read_from(ring: &Ring, mut cursor: Cursor) -> String {
-        let mut text = Vec::new();
-        let mut buffer = [0; 7];
-        loop {
-            match ring.read(&mut cursor, &mut buffer).unwrap() {
-                0 => return String::from_utf8(text).unwrap(),
-                count => text.extend(&buffer[..count]),
-            }
-        }
+    fn read_from(ring: &Ring, cursor: Cursor) -> String {
+        String::from_utf8(ring.read_all(cursor).unwrap()).unwrap()
     }
 
     #[test]

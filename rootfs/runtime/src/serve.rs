@@ -72,7 +72,15 @@ impl Daemon {
                         .map_err(|error| failed(error.to_string()))?,
                     None => log.ring.start(),
                 };
-                self.clients.send_log(client, unit, cursor, follow);
+                if follow {
+                    self.clients.follow_log(client, unit, cursor);
+                } else {
+                    // All at once: the ring may turn before it is sent.
+                    let lines = log.ring.read_all(cursor);
+                    let mut answer = http::stream_head();
+                    answer.extend(lines.map_err(|error| failed(error.to_string()))?);
+                    return Ok(Some(answer));
+                }
             }
             Call::Boot => {
                 let boot = Boot {

@@ -101,6 +101,12 @@ fn one_that_floods_its_log_starves_nobody_and_fills_nothing() {
     let start = Instant::now();
     node.status("speaks");
     assert!(start.elapsed().as_millis() < 1000, "the API answers");
+    let (_, body) = node.request("GET", "/v1/services/floods/logs?tail=3", "");
+    assert_eq!(
+        body.lines().count(),
+        3,
+        "what is asked for, not what is said since"
+    );
     let size =
         |name: &str| fs::metadata(node.run_dir().join("log").join(name)).map_or(0, |it| it.len());
     wait_for("the ring has turned", || size("floods.log.1") > 0);

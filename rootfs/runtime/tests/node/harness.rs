@@ -239,7 +239,7 @@ impl Drop for Node {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let mut script = SETUP.to_owned();
+        let mut script = format!("{SETUP} set +e;");
         for name in &self.names {
             script.push_str(&format!(
                 " crun --root {} delete --force {name} 2>/dev/null || true;",
