@@ -15,6 +15,7 @@ const SOURCE: &str = r#"
     model = "Test";
     #address-cells = <1>;
     soc {
+        clock@7ef00000 { #clock-cells = <1>; };
         interrupt-controller@7ef00100 { reg = <0x7ef00100 0x30>; };
         i2c@7ef04500 { status = "okay"; };
         mmc@7e300000 {
@@ -52,6 +53,7 @@ fn a_changed_device_tree_is_one_for_the_compiler_too() {
     for part in [
         "/memreserve/ 0x0000000000000000 0x0000000000001000;",
         "model = \"Test\";",
+        "clock@7ef00000 { #clock-cells = <0x01>; status = \"disabled\"; };",
         "interrupt-controller@7ef00100 { reg = <0x7ef00100 0x30>; status = \"disabled\"; };",
         "i2c@7ef04500 { status = \"disabled\"; };",
         "mmc@7e300000 { compatible = \"brcm,bcm2835-mmc\"; };",

@@ -287,6 +287,7 @@ fn text(bytes: &[u8], at: usize) -> Result<String> {
 pub fn for_raspi4b(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut tree = DeviceTree::parse(bytes)?;
     // Registers that QEMU does not have; the kernel dies when it reads them.
+    tree.disable("clock@7ef00000");
     tree.disable("interrupt-controller@7ef00100");
     tree.disable("i2c@7ef04500");
     tree.disable("i2c@7ef09500");
