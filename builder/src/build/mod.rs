@@ -308,7 +308,13 @@ fn write_image(
 ) -> Result<()> {
     let partial = image.with_extension("img.partial");
     let writing = || format!("cannot write {}", partial.display());
-    let file = File::create(&partial).with_context(writing)?;
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&partial)
+        .with_context(writing)?;
     disk::write(layout, plan.lock.timestamp.cast_signed(), boot, slot, &file)?;
     fs::rename(&partial, image).with_context(writing)
 }
