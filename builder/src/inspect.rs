@@ -143,13 +143,13 @@ impl fmt::Display for Report {
             PartitionTable::Mbr => "MBR",
             PartitionTable::Gpt => "GPT",
         };
-        writeln!(f, "{}: {}, {table}", self.image, mib(self.size))?;
+        writeln!(f, "{}: {}, {table}", self.image, human(self.size))?;
         writeln!(f, "\nPartitions")?;
         let rows = self.partitions.iter().map(|partition| {
             [
                 partition.number.to_string(),
-                format!("at {}", mib(partition.start)),
-                mib(partition.size),
+                format!("at {}", human(partition.start)),
+                human(partition.size),
                 format!("PARTUUID={}", partition.partuuid),
             ]
         });
@@ -197,7 +197,7 @@ fn write_sizes(f: &mut fmt::Formatter<'_>, sizes: &BTreeMap<String, u64>) -> fmt
     sizes.sort_by_key(|(name, size)| (std::cmp::Reverse(**size), name.as_str()));
     let rows = sizes
         .into_iter()
-        .map(|(name, size)| [mib(*size), name.clone()]);
+        .map(|(name, size)| [human(*size), name.clone()]);
     write_table(f, "    ", [Align::Right, Align::Left], rows)
 }
 
@@ -233,6 +233,11 @@ fn write_table<const N: usize>(
     Ok(())
 }
 
-fn mib(bytes: u64) -> String {
-    format!("{:.1} MiB", bytes as f64 / (1 << 20) as f64)
+/// A length for people.
+fn human(bytes: u64) -> String {
+    if bytes < 1 << 20 {
+        format!("{:.1} KiB", bytes as f64 / f64::from(1 << 10))
+    } else {
+        format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20))
+    }
 }

@@ -71,18 +71,9 @@ impl Bill<'_> {
     /// When the time is out of range, or an index is.
     pub fn to_json(&self) -> Result<String> {
         let created = OffsetDateTime::from_unix_timestamp(self.timestamp)?.format(&Rfc3339)?;
-        let mut packages = vec![json!({
-            "SPDXID": IMAGE_ID,
-            "name": self.image,
-            "versionInfo": self.version,
-            "supplier": "NOASSERTION",
-            "downloadLocation": "NOASSERTION",
-            "filesAnalyzed": false,
-            "licenseConcluded": "NOASSERTION",
-            "licenseDeclared": "NOASSERTION",
-            "copyrightText": "NOASSERTION",
-            "primaryPackagePurpose": "OPERATING-SYSTEM",
-        })];
+        let mut image = element(IMAGE_ID, self.image, self.version);
+        image["primaryPackagePurpose"] = "OPERATING-SYSTEM".into();
+        let mut packages = vec![image];
         let mut relationships = vec![relationship("SPDXRef-DOCUMENT", "DESCRIBES", IMAGE_ID)];
         packages.extend(self.components.iter().map(package));
         for index in self.system {
@@ -90,18 +81,9 @@ impl Bill<'_> {
         }
         for service in self.services {
             let id = format!("SPDXRef-Service-{}", identifier(&service.name));
-            packages.push(json!({
-                "SPDXID": id,
-                "name": service.name,
-                "versionInfo": self.version,
-                "supplier": "NOASSERTION",
-                "downloadLocation": "NOASSERTION",
-                "filesAnalyzed": false,
-                "licenseConcluded": "NOASSERTION",
-                "licenseDeclared": "NOASSERTION",
-                "copyrightText": "NOASSERTION",
-                "primaryPackagePurpose": "CONTAINER",
-            }));
+            let mut container = element(&id, &service.name, self.version);
+            container["primaryPackagePurpose"] = "CONTAINER".into();
+            packages.push(container);
             relationships.push(relationship(IMAGE_ID, "CONTAINS", &id));
             for index in &service.components {
                 relationships.push(relationship(&id, "CONTAINS", &self.id(*index)?));
@@ -156,8 +138,8 @@ fn component_id(component: &Component) -> String {
     format!("SPDXRef-{kind}-{name}-{version}")
 }
 
-/// Letters, digits, dots and dashes stay; the rest becomes `-` and its code,
-/// so that different names stay different.
+/// Letters, digits, dots and dashes stay, as SPDX asks for; the rest becomes
+/// `-` and its code.
 fn identifier(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
@@ -206,17 +188,11 @@ fn package(component: &Component) -> Value {
             Some(format!("pkg:cargo/{}@{}", encode(name), encode(version))),
         ),
     };
-    let mut value = json!({
-        "SPDXID": component_id(component),
-        "name": name,
-        "versionInfo": version,
-        "supplier": supplier,
-        "downloadLocation": "NOASSERTION",
-        "filesAnalyzed": false,
-        "licenseConcluded": "NOASSERTION",
-        "licenseDeclared": component.license.as_deref().unwrap_or("NOASSERTION"),
-        "copyrightText": "NOASSERTION",
-    });
+    let mut value = element(&component_id(component), name, version);
+    value["supplier"] = supplier.into();
+    if let Some(license) = &component.license {
+        value["licenseDeclared"] = license.as_str().into();
+    }
     if let Some(purl) = purl {
         value["externalRefs"] = json!([{
             "referenceCategory": "PACKAGE-MANAGER",
@@ -228,6 +204,21 @@ fn package(component: &Component) -> Value {
         value["checksums"] = json!([{ "algorithm": "SHA256", "checksumValue": sha256 }]);
     }
     value
+}
+
+/// A package of which nothing is known but its name and version.
+fn element(id: &str, name: &str, version: &str) -> Value {
+    json!({
+        "SPDXID": id,
+        "name": name,
+        "versionInfo": version,
+        "supplier": "NOASSERTION",
+        "downloadLocation": "NOASSERTION",
+        "filesAnalyzed": false,
+        "licenseConcluded": "NOASSERTION",
+        "licenseDeclared": "NOASSERTION",
+        "copyrightText": "NOASSERTION",
+    })
 }
 
 fn relationship(from: &str, kind: &str, to: &str) -> Value {

@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::tree::{Kind, Tree};
 
-/// Level of zstd for the initramfs: the firmware reads every byte of it on
-/// each boot, so it is worth more time than the rest.
+/// Level of zstd for the initramfs, of which every byte is read on each boot.
+/// On the modules of a board level 19 saves another tenth for ten times the
+/// processor time.
 pub const LEVEL: i32 = 12;
 
 const TRAILER: &str = "TRAILER!!!";
@@ -19,8 +20,8 @@ const FIRST_INODE: u32 = 1;
 /// When a content cannot be read, or a file does not fit into the format.
 pub fn initramfs(tree: &Tree, timestamp: u32, level: i32) -> Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), level)?;
-    // The kernel knows only this much of the frame format; the checksum tells
-    // a damaged card from a broken program.
+    // With it the kernel says that the card is damaged, instead of running
+    // what it read.
     encoder.include_checksum(true)?;
     write(tree, timestamp, &mut encoder)?;
     Ok(encoder.finish()?)
