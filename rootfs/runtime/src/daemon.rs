@@ -410,7 +410,7 @@ impl Daemon {
                     (false, "") => format!("the OCI runtime {exit}"),
                     (false, last) => last.to_owned(),
                 };
-                self.supervisor.dispatch(unit, Event::StartFailed(why), now);
+                self.start_failed(unit, why, now);
             }
             Role::PostStart => {
                 self.supervisor
@@ -431,6 +431,14 @@ impl Daemon {
         }
     }
 
+    /// A container could not be started. This has to be seen where nobody can
+    /// log in because of it.
+    fn start_failed(&mut self, unit: usize, why: String, now: Micros) {
+        let name = &self.supervisor.unit(unit).service.name;
+        report(format_args!("{name} cannot be started: {why}"));
+        self.supervisor.dispatch(unit, Event::StartFailed(why), now);
+    }
+
     /// The OCI runtime says that a container runs.
     fn launched(&mut self, unit: usize, now: Micros) {
         let pid_file = self
@@ -438,7 +446,7 @@ impl Daemon {
             .pid_file(&self.supervisor.unit(unit).service.name);
         let Some(pid) = process::read_pid_file(&pid_file) else {
             let why = format!("the OCI runtime wrote no number to {}", pid_file.display());
-            self.supervisor.dispatch(unit, Event::StartFailed(why), now);
+            self.start_failed(unit, why, now);
             return;
         };
         // One that has ended already is nobody's any more; its number is only
