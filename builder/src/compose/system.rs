@@ -39,7 +39,12 @@ pub fn root(definition: &SystemRoot, packages: &[&Tree], programs: &Programs) ->
 
     let mut tree = skeleton()?;
     tree.merge("", &debian)?;
-    for name in ["data", "usr/lib/rubus/services", "var/lib/rubus"] {
+    for name in [
+        "data",
+        "usr/lib/firmware",
+        "usr/lib/rubus/services",
+        "var/lib/rubus",
+    ] {
         tree.insert(name, Node::directory(0o755))?;
     }
     for (path, content) in [

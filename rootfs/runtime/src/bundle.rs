@@ -101,7 +101,7 @@ pub(crate) fn clear(options: &Options, service: &Service) {
 }
 
 fn make_sources(options: &Options, service: &Service) -> Result<(), String> {
-    for point in rubus_service::mounts::mount_points(service) {
+    for point in rubus_service::mounts::sources(service) {
         let Some(source) = &point.source else {
             continue;
         };

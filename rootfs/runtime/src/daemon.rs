@@ -288,7 +288,7 @@ impl Daemon {
                 })
         });
         if let Err(why) = launched {
-            self.supervisor.dispatch(unit, Event::StartFailed(why), now);
+            self.start_failed(unit, why, now);
         }
     }
 
@@ -433,7 +433,7 @@ impl Daemon {
 
     /// A container could not be started. This has to be seen where nobody can
     /// log in because of it.
-    fn start_failed(&mut self, unit: usize, why: String, now: Micros) {
+    pub(crate) fn start_failed(&mut self, unit: usize, why: String, now: Micros) {
         let name = &self.supervisor.unit(unit).service.name;
         report(format_args!("{name} cannot be started: {why}"));
         self.supervisor.dispatch(unit, Event::StartFailed(why), now);

@@ -90,7 +90,7 @@ impl Daemon {
             }
             _ => {
                 let why = "the runtime was away when it started".to_owned();
-                self.supervisor.dispatch(unit, Event::StartFailed(why), now);
+                self.start_failed(unit, why, now);
             }
         }
     }

@@ -37,6 +37,19 @@ impl MountPoint {
     }
 }
 
+/// Every bind mount of a service: what has to exist on the node before it can
+/// run.
+pub fn sources(service: &Service) -> Vec<MountPoint> {
+    mounts(service)
+        .into_iter()
+        .filter(|it| it.kind == "bind")
+        .map(|it| MountPoint {
+            path: it.destination,
+            source: Some(it.source),
+        })
+        .collect()
+}
+
 /// Every path that has to exist in the root of a service before it can run,
 /// parents before children. Those below another mount come into being there.
 pub fn mount_points(service: &Service) -> Vec<MountPoint> {

@@ -220,3 +220,12 @@ fn mount_points_are_what_the_builder_has_to_make() {
     assert_eq!(find("/dev/pts"), None);
     assert_eq!(find("/sys/fs/cgroup"), None, "made by the kernel in /sys");
 }
+
+#[test]
+fn sources_are_what_the_node_has_to_have_also_for_mounts_in_memory() {
+    let service = service("mounts = [\"/run/udev:/run/udev\", \"/data/x:/state:rw\"]\n");
+    let sources = mounts::sources(&service);
+    let has = |source: &str| sources.iter().any(|it| it.source.as_deref() == Some(source));
+    assert!(has("/run/udev"));
+    assert!(has("/data/x"));
+}

@@ -13,6 +13,7 @@ mod request;
 use std::convert::Infallible;
 use std::io::{PipeReader, PipeWriter, Read, pipe};
 use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result};
@@ -197,12 +198,22 @@ impl Supervisor {
                 .map(Stdio::from)
                 .context("cannot pass on a pipe")
         };
-        let child = Command::new(paths::SYSTEM_RUNTIME)
+        let mut command = Command::new(paths::SYSTEM_RUNTIME);
+        command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin")
             .stdin(Stdio::null())
             .stdout(output()?)
-            .stderr(output()?)
+            .stderr(output()?);
+        // What is blocked here would stay blocked there, and the runtime would
+        // never hear of the end of a service.
+        //
+        // SAFETY: between fork and exec only sigprocmask(2) is called, which is
+        // safe there and allocates nothing.
+        unsafe {
+            command.pre_exec(|| Ok(SigSet::empty().thread_set_mask()?));
+        }
+        let child = command
             .spawn()
             .with_context(|| format!("cannot start {}", paths::SYSTEM_RUNTIME))?;
         Ok(child.id().cast_signed())
