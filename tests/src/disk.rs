@@ -39,7 +39,9 @@ impl Table {
         let table = &json["partitiontable"];
         let sector = table["sectorsize"].as_u64().unwrap_or(512);
         let bytes = |value: &Value| value.as_u64().expect("a number of sectors") * sector;
-        let partitions = table["partitions"].as_array().expect("a list of partitions");
+        let partitions = table["partitions"]
+            .as_array()
+            .expect("a list of partitions");
         Self {
             label: table["label"].as_str().unwrap_or_default().to_owned(),
             partitions: partitions
@@ -75,7 +77,12 @@ impl Table {
 /// # Panics
 /// When it is none.
 pub fn fat_files(filesystem: &Path) -> Vec<String> {
-    let text = must(Command::new("mdir").args(["-b", "-i"]).arg(filesystem).arg("::"));
+    let text = must(
+        Command::new("mdir")
+            .args(["-b", "-i"])
+            .arg(filesystem)
+            .arg("::"),
+    );
     let mut names: Vec<String> = text
         .lines()
         .map(|line| line.trim_start_matches("::/").to_owned())
