@@ -23,7 +23,6 @@ pub mod qemu;
 pub mod sbom;
 pub mod services;
 pub mod sources;
-pub mod suggest;
 pub mod tree;
 pub mod ui;
 pub mod unpack;
