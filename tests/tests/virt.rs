@@ -87,6 +87,15 @@ fn function(node: &Node, method: &str, body: &str) -> u16 {
     status
 }
 
+/// Restarts the node or switches it off.
+fn power(node: &Node, action: &str) {
+    let output = node.try_ssh(&format!("ros os {action}"));
+    // The login ends with the node, which is no success to ssh.
+    let status = output.status.code();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(matches!(status, Some(0 | 255)), "{said}");
+}
+
 /// What stays the same for as long as the card does.
 fn identity(node: &Node) -> String {
     node.ssh(
@@ -132,8 +141,9 @@ fn a_first_boot_leads_to_functions_and_a_second_one_keeps_them() {
     let found = services(&node);
     assert_eq!(found.keys().collect::<Vec<_>>(), ALL);
     for (name, service) in &found {
-        assert_eq!(service["state"], "ready", "{name}");
-        assert_eq!(service["restarts"], 0, "{name}");
+        let log = || node.ssh(&format!("ros logs -n 40 {name}"));
+        assert_eq!(service["state"], "ready", "{name}\n{}", log());
+        assert_eq!(service["restarts"], 0, "{name}\n{}", log());
     }
     let ps = node.ssh("ros ps");
     assert_eq!(ps.lines().count(), 1 + ALL.len(), "{ps}");
@@ -174,7 +184,7 @@ fn a_first_boot_leads_to_functions_and_a_second_one_keeps_them() {
     node.ssh("docker run -d --name kept --restart always rubus/echoit:0.1.0");
     node.ssh("echo kept > note && sync");
     let before = identity(&node);
-    node.ssh("ros os reboot");
+    power(&node, "reboot");
     node.wait_console("restarts", MINUTE);
     wait_ready(&mut node);
     assert_eq!(identity(&node), before);
@@ -186,7 +196,7 @@ fn a_first_boot_leads_to_functions_and_a_second_one_keeps_them() {
     assert_eq!(invoke(&node, "mine", "again"), "again");
 
     // And it ends by itself, with everything in order.
-    node.ssh("ros os poweroff");
+    power(&node, "poweroff");
     assert!(node.wait_end(MINUTE).success());
     check_disk(&state);
 }
@@ -296,7 +306,7 @@ fn services_are_supervised(node: &mut Node) {
         );
     }
     let status = node
-        .try_ssh("ros service exec docker -- sh -c 'exit 7'")
+        .try_ssh("ros service exec console -- sh -c 'exit 7'")
         .status;
     assert_eq!(status.code(), Some(7));
 }
@@ -330,7 +340,13 @@ fn power_cuts_at_any_moment_leave_a_node_that_boots() {
     };
 
     // In the middle of the first boot, while filesystems are made.
-    let mut node = Node::boot(&image, &options);
+    let mut node = Node::boot(
+        &image,
+        &Options {
+            append: Some("loglevel=7"),
+            ..options.clone()
+        },
+    );
     node.wait_console("complete the partition table", MINUTE);
     thread::sleep(moment(600));
     node.cut_power();
@@ -354,7 +370,7 @@ fn power_cuts_at_any_moment_leave_a_node_that_boots() {
     wait_ready(&mut node);
     node.ssh("echo whole > after && rm -f note note.new");
     assert_eq!(invoke(&node, "echoit", "whole"), "whole");
-    node.ssh("ros os poweroff");
+    power(&node, "poweroff");
     assert!(node.wait_end(MINUTE).success());
     check_disk(&state);
 }

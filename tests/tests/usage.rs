@@ -1,0 +1,306 @@
+//! What a person sees who mistypes, stops a build, or has no room left: one
+//! sentence, an exit status, and nothing half-written.
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rubus_tests::{
+    image::image,
+    tools::{must, must_fail, project, rubus, run},
+};
+use tempfile::TempDir;
+
+/// A copy of the definitions, which a test changes.
+struct Checkout(TempDir);
+
+impl Checkout {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        must(
+            Command::new("cp")
+                .arg("-r")
+                .args(["boards", "functions", "rootfs", "services", "rubus.lock"])
+                .args(["Cargo.toml", "Cargo.lock"])
+                .arg(folder.path())
+                .current_dir(project()),
+        );
+        Self(folder)
+    }
+
+    /// Replaces text in a file.
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.0.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from:?}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+
+    /// What `rubus build` says to these definitions.
+    fn refused(&self) -> String {
+        let mut build = build(&self.0.path().join("out"));
+        must_fail(build.current_dir(self.0.path()), 1)
+    }
+}
+
+fn build(out: &Path) -> Command {
+    let mut command = rubus();
+    command
+        .args(["build", "--board", "qemu-virt", "--out"])
+        .arg(out);
+    command
+}
+
+/// What `rubus build` says to a `rubus.toml`.
+fn refused(config: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rubus.toml");
+    fs::write(&path, config).unwrap();
+    must_fail(build(folder.path()).arg("--config").arg(&path), 1)
+}
+
+fn says(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "no {word:?} in: {said}");
+    }
+}
+
+/// The names in a folder that a person takes for an image or a part of one.
+fn final_names(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.starts_with("rubus-"))
+        .collect()
+}
+
+#[test]
+fn a_board_that_does_not_exist_is_named_with_the_one_that_was_meant() {
+    let said = must_fail(rubus().args(["build", "--board", "rpi44"]), 1);
+    says(&said, &["rpi44", "did you mean `rpi4`?", "qemu-virt"]);
+    let said = must_fail(rubus().args(["build", "--board", "../../etc/passwd"]), 1);
+    says(&said, &["there is no board"]);
+    let said = must_fail(rubus().args(["run", "--board", "rpi44"]), 1);
+    says(&said, &["rpi44"]);
+}
+
+#[test]
+fn wrong_usage_is_told_apart_from_failure() {
+    for (arguments, words) in [
+        (&["biuld"][..], &["build"][..]),
+        (&["build"], &["--board"]),
+        (&["build", "--board", "rpi4", "--compress", "zip"], &["zst"]),
+        (&["run", "--forward", "80"], &["HOST:GUEST"]),
+        (&["run", "--memory", "lots"], &["lots"]),
+        (&["run", "--machine", "raspi9"], &["raspi4b"]),
+        (&["inspect"], &["IMAGE"]),
+    ] {
+        says(&must_fail(rubus().args(arguments), 2), words);
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_understood_is_refused_with_its_place() {
+    says(
+        &refused("hostname = \"a\"\nhostnmae = \"b\"\n"),
+        &["rubus.toml", "line 2", "hostname"],
+    );
+    says(
+        &refused("[services]\ndoker = false\n"),
+        &["doker", "did you mean `docker`?"],
+    );
+    says(&refused("hostname = \"not a name\"\n"), &["host name"]);
+    says(&refused("slot_size = \"large\"\n"), &["slot_size", "large"]);
+    says(&refused("ssh_keys = [\"absent.pub\"]\n"), &["absent.pub"]);
+    says(&refused("[services\n"), &["line 1"]);
+    let said = must_fail(
+        build(Path::new("out")).args(["--config", "/absent/rubus.toml"]),
+        1,
+    );
+    says(&said, &["/absent/rubus.toml"]);
+}
+
+#[test]
+fn a_slot_that_is_too_small_for_its_files_is_refused() {
+    says(&refused("slot_size = \"64M\"\n"), &["slot"]);
+}
+
+#[test]
+fn packages_that_the_lock_does_not_have_are_told_with_the_way_out() {
+    says(
+        &refused("[service.console]\npackages = [\"htop\"]\n"),
+        &["rubus.lock", "`rubus lock`"],
+    );
+}
+
+#[test]
+fn definitions_that_are_wrong_are_refused_with_file_line_and_key() {
+    let checkout = Checkout::new();
+    checkout.edit("services/mdns/service.toml", "restart =", "restrat =");
+    says(
+        &checkout.refused(),
+        &["services/mdns/service.toml", "restrat", "restart"],
+    );
+
+    let checkout = Checkout::new();
+    checkout.edit(
+        "boards/qemu-virt.toml",
+        "suite = \"trixie\"",
+        "suite = \"trixy\"",
+    );
+    says(&checkout.refused(), &["trixy", "trixie"]);
+
+    let checkout = Checkout::new();
+    checkout.edit("boards/qemu-virt.toml", "partition_table =", "partitions =");
+    says(&checkout.refused(), &["qemu-virt.toml:", "partitions"]);
+}
+
+#[test]
+fn services_that_wait_for_each_other_are_refused() {
+    let checkout = Checkout::new();
+    for (service, after) in [("mdns", "ntp"), ("ntp", "mdns")] {
+        let file = format!("services/{service}/service.toml");
+        let to = format!("after = [\"{after}\"]\nrestart = \"always\"");
+        checkout.edit(&file, "restart = \"always\"", &to);
+    }
+    says(
+        &checkout.refused(),
+        &["services wait for each other", "mdns", "ntp"],
+    );
+
+    let checkout = Checkout::new();
+    checkout.edit(
+        "services/mdns/service.toml",
+        "restart = \"always\"",
+        "after = [\"netwrok\"]\nrestart = \"always\"",
+    );
+    says(&checkout.refused(), &["netwrok", "network"]);
+}
+
+#[test]
+fn a_lock_that_does_not_fit_the_definitions_is_refused() {
+    let checkout = Checkout::new();
+    checkout.edit(
+        "services/ntp/service.toml",
+        "packages = [\"chrony\",",
+        "packages = [\"chrony\", \"htop\",",
+    );
+    says(
+        &checkout.refused(),
+        &["services/ntp/service.toml", "htop", "`rubus lock`"],
+    );
+
+    let checkout = Checkout::new();
+    checkout.edit("rubus.lock", "version = 1", "version = 99");
+    says(&checkout.refused(), &["rubus.lock", "99"]);
+
+    let checkout = Checkout::new();
+    checkout.edit("rubus.lock", "[[package]]", "[[package");
+    says(&checkout.refused(), &["rubus.lock"]);
+
+    let checkout = Checkout::new();
+    fs::remove_file(checkout.0.path().join("rubus.lock")).unwrap();
+    says(&checkout.refused(), &["rubus.lock", "`rubus lock`"]);
+}
+
+#[test]
+fn without_a_network_only_the_cache_counts() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let said = must_fail(
+        build(&out)
+            .arg("--offline")
+            .env("XDG_CACHE_HOME", folder.path().join("cache")),
+        1,
+    );
+    says(&said, &["is not in the cache", "--offline"]);
+    assert!(!out.exists());
+    image("qemu-virt");
+    must(build(&out).arg("--offline"));
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_that_looks_done() {
+    let folder = tempfile::tempdir().unwrap();
+    image("qemu-virt");
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=100m", "rubus-test"])
+        .arg(folder.path())
+        .stderr(Stdio::null())
+        .status();
+    if !mounted.is_ok_and(|status| status.success()) {
+        println!("not run: a small filesystem can be mounted by root only");
+        return;
+    }
+    let output = run(&mut build(folder.path()));
+    let names = final_names(folder.path());
+    must(Command::new("umount").arg(folder.path()));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    says(
+        &said,
+        &[
+            "No space left on device",
+            &folder.path().display().to_string(),
+        ],
+    );
+    assert!(!said.contains("panicked"), "{said}");
+    assert!(names.is_empty(), "{names:?}");
+}
+
+#[test]
+fn a_build_that_is_stopped_leaves_nothing_that_looks_done_and_the_next_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    image("qemu-virt");
+    let start = Instant::now();
+    must(&mut build(folder.path()));
+    let whole = start.elapsed();
+    let complete = final_names(folder.path());
+    for signal in ["INT", "TERM", "KILL"] {
+        for part in 1..4 {
+            for name in fs::read_dir(folder.path()).unwrap() {
+                let path = name.unwrap().path();
+                fs::remove_file(path).unwrap();
+            }
+            let mut child = build(folder.path()).stderr(Stdio::null()).spawn().unwrap();
+            thread::sleep(whole * part / 5);
+            must(
+                Command::new("kill")
+                    .args(["-s", signal])
+                    .arg(child.id().to_string()),
+            );
+            let status = child.wait().unwrap();
+            assert!(
+                !status.success(),
+                "the build was done before SIG{signal} came"
+            );
+            let names = final_names(folder.path());
+            assert!(names.is_empty(), "{names:?} after SIG{signal}");
+        }
+    }
+    // Neither is anything left of it afterwards.
+    must(&mut build(folder.path()));
+    let mut left: Vec<String> = fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".partial"))
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
+    left = final_names(folder.path());
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    assert_eq!(sorted(left), sorted(complete));
+    must(
+        Command::new("sha256sum")
+            .args(["-c", "--quiet", "rubus-qemu-virt.sha256"])
+            .current_dir(folder.path()),
+    );
+    // Time only says that the second build was not slower by a download.
+    assert!(whole < Duration::from_secs(60));
+}
