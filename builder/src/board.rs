@@ -214,7 +214,7 @@ pub fn load(folder: &Path, name: &str) -> Result<Board> {
     if !names.iter().any(|known| known == name) {
         let hint = suggest::hint(name, names.iter().map(String::as_str));
         bail!(
-            "there is no board {name:?}{hint}; the boards are {}",
+            "there is no board {name:?}; the boards are {}{hint}",
             names.join(", ")
         );
     }
@@ -260,9 +260,9 @@ fn set_path(folder: &Path, name: &str) -> Result<PathBuf> {
     let known = names(&sets)?;
     ensure!(
         known.iter().any(|set| set == name),
-        "there is no set {name:?}{}; the sets are {}",
-        suggest::hint(name, known.iter().map(String::as_str)),
-        known.join(", ")
+        "there is no set {name:?}; the sets are {}{}",
+        known.join(", "),
+        suggest::hint(name, known.iter().map(String::as_str))
     );
     Ok(sets.join(format!("{name}.toml")))
 }
@@ -393,7 +393,7 @@ initramfs = ["shared"]
     fn an_unknown_board_is_an_error_that_knows_better() {
         let folder = folder(("", ""), ("", ""));
         let error = load(folder.path(), "abd").unwrap_err().to_string();
-        assert!(error.contains("did you mean \"abc\"?"), "{error}");
+        assert!(error.contains("; did you mean `abc`?"), "{error}");
         let error = load(folder.path(), "toaster").unwrap_err().to_string();
         assert!(!error.contains("did you mean"), "{error}");
         assert!(error.contains("the boards are abc"), "{error}");
@@ -407,7 +407,7 @@ initramfs = ["shared"]
             (
                 ("suite", "sute"),
                 nothing,
-                "abc.toml:10: unknown key \"sute\", did you mean \"suite\"?",
+                "abc.toml:10: unknown key \"sute\"; the keys here are packages, suite, cmdline, consoles, dtbs; did you mean `suite`?",
             ),
             (
                 ("initramfs", "initramfs2"),
@@ -417,7 +417,7 @@ initramfs = ["shared"]
             (
                 nothing,
                 ("config", "confg"),
-                "one.toml:3: unknown key \"confg\", did you mean \"config\"?",
+                "one.toml:3: unknown key \"confg\"; the keys here are cmdline, modules, firmware, config, autoboot; did you mean `config`?",
             ),
             (
                 ("description = \"x\"\n", ""),
@@ -428,7 +428,7 @@ initramfs = ["shared"]
             (
                 ("[\"one\"]", "[\"on\"]"),
                 nothing,
-                "abc.toml:4: there is no set \"on\", did you mean \"one\"?",
+                "abc.toml:4: there is no set \"on\"; the sets are one; did you mean `one`?",
             ),
             (nothing, ("[modules]", "[modules"), "one.toml:4: "),
         ] {

@@ -53,9 +53,9 @@ fn explain(message: &str) -> String {
         Some(key) if message.starts_with("unknown field") => {
             let known: Vec<&str> = quoted.collect();
             format!(
-                "unknown key {key:?}{}; the keys here are {}",
-                suggest::hint(key, known.iter().copied()),
-                known.join(", ")
+                "unknown key {key:?}; the keys here are {}{}",
+                known.join(", "),
+                suggest::hint(key, known.iter().copied())
             )
         }
         Some(key) if message.starts_with("missing field") => format!("the key {key:?} is missing"),
