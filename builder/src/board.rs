@@ -20,6 +20,7 @@ use toml::Spanned;
 pub use crate::image::disk::PartitionTable;
 
 use self::source::{Source, suggestion};
+use crate::qemu::Machine;
 
 /// What kernel and firmware packages depend on and an image has no use for:
 /// it has tables, initramfs and partitions of its own making.
@@ -52,8 +53,8 @@ pub struct Board {
     pub config: String,
     /// `autoboot.txt` of the first partition; empty as above.
     pub autoboot: String,
-    /// The machine that stands for the board in QEMU.
-    pub qemu: Option<Qemu>,
+    /// The machine that stands for the board in QEMU, as [`Machine`] names it.
+    pub qemu: Option<String>,
 }
 
 /// Where a board's kernel comes from and how it starts.
@@ -126,28 +127,6 @@ pub enum Place {
     System,
 }
 
-/// The QEMU machine that stands for a board.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(test, derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct Qemu {
-    /// `-M`.
-    pub machine: String,
-    /// `-cpu`, where the machine leaves it open.
-    #[serde(default)]
-    pub cpu: Option<String>,
-    /// The DTB of the slot to start with, where the machine makes none.
-    #[serde(default)]
-    pub dtb: Option<String>,
-    /// The terminal that stands for the last console of the board, where the
-    /// machine cannot have that one.
-    #[serde(default)]
-    pub console: Option<String>,
-    /// Which of the machine's serial ports that is, from 0.
-    #[serde(default)]
-    pub serial: u8,
-}
-
 #[derive(Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
@@ -179,7 +158,7 @@ pub(crate) struct BoardFile {
     autoboot: String,
     /// The QEMU machine that stands for the board.
     #[serde(default)]
-    qemu: Option<Qemu>,
+    qemu: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -358,11 +337,8 @@ fn check(board: &Board) -> Result<()> {
             pair[0]
         );
     }
-    if let Some(dtb) = board.qemu.as_ref().and_then(|qemu| qemu.dtb.as_ref()) {
-        ensure!(
-            all_names.contains(&dtb),
-            "qemu.dtb is {dtb}, which kernel.dtbs does not have"
-        );
+    if let Some(machine) = &board.qemu {
+        machine.parse::<Machine>().context("qemu")?;
     }
     Ok(())
 }

@@ -123,12 +123,12 @@ pub struct Run {
     /// Make a port of the guest reachable on 127.0.0.1, as HOST:GUEST; may be repeated
     #[arg(long, value_name = "HOST:GUEST", value_parser = parse_forward)]
     pub forward: Vec<(u16, u16)>,
-    /// Memory; the raspi machines have what the board has
-    #[arg(long, default_value = "1G")]
-    pub memory: Size,
-    /// Size of the card
-    #[arg(long, default_value = "4G")]
-    pub disk: Size,
+    /// Memory of virt [default: 1G]; the raspi machines have what the board has
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<Size>,
+    /// Size of the card [default: 4G]
+    #[arg(long, value_name = "SIZE")]
+    pub disk: Option<Size>,
     /// Keep what the machine writes in this file, and go on from it next time
     #[arg(long, value_name = "FILE")]
     pub state: Option<PathBuf>,

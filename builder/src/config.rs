@@ -74,8 +74,8 @@ impl Config {
             None if Path::new(FILE_NAME).is_file() => Path::new(FILE_NAME),
             None => return Ok(Self::default()),
         };
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut config: Self =
             toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
         config.folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
@@ -92,12 +92,14 @@ impl Config {
     /// When the current folder is gone.
     pub fn add_ssh_keys(&mut self, entries: &[String]) -> Result<()> {
         for entry in entries {
-            self.ssh_keys.push(if looks_like_key(entry) || entry.starts_with("~/") {
-                entry.clone()
-            } else {
-                let path = std::path::absolute(entry).context("cannot tell the current folder")?;
-                path.display().to_string()
-            });
+            self.ssh_keys
+                .push(if looks_like_key(entry) || entry.starts_with("~/") {
+                    entry.clone()
+                } else {
+                    let path =
+                        std::path::absolute(entry).context("cannot tell the current folder")?;
+                    path.display().to_string()
+                });
         }
         Ok(())
     }
@@ -208,7 +210,10 @@ mod tests {
 
     #[test]
     fn an_unknown_key_is_an_error_that_names_its_line() {
-        let error = format!("{:#}", parse("hostname = \"a\"\nhostnmae = \"b\"").unwrap_err());
+        let error = format!(
+            "{:#}",
+            parse("hostname = \"a\"\nhostnmae = \"b\"").unwrap_err()
+        );
         assert!(error.contains("line 2"), "{error}");
         assert!(error.contains("hostnmae"), "{error}");
     }
@@ -227,7 +232,11 @@ mod tests {
     fn keys_are_taken_as_text_or_from_files() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.pub"), "# mine\nssh-ed25519 AAAA me\n").unwrap();
-        fs::write(folder.path().join("b"), "-----BEGIN OPENSSH PRIVATE KEY-----").unwrap();
+        fs::write(
+            folder.path().join("b"),
+            "-----BEGIN OPENSSH PRIVATE KEY-----",
+        )
+        .unwrap();
         fs::write(folder.path().join("c"), "hello").unwrap();
         let file = folder.path().join(FILE_NAME);
         let keys = |list: &str| {
@@ -240,7 +249,12 @@ mod tests {
             ["ssh-ed25519 AAAA me", "ecdsa-sha2-nistp256 BBBB"]
         );
         assert!(keys("\"b\"").unwrap_err().to_string().contains("private"));
-        assert!(keys("\"c\"").unwrap_err().to_string().contains("no ssh public key"));
+        assert!(
+            keys("\"c\"")
+                .unwrap_err()
+                .to_string()
+                .contains("no ssh public key")
+        );
         assert!(keys("\"d\"").is_err());
     }
 }

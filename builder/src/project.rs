@@ -72,8 +72,8 @@ impl Project {
     /// When `rootfs/system.toml` cannot be read or says something else.
     pub fn system(&self) -> Result<SystemRoot> {
         let path = self.root.join("rootfs/system.toml");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))
     }
 }

@@ -94,7 +94,13 @@ struct Page<'a> {
 }
 
 impl<'a> Page<'a> {
-    fn table(&self, text: &mut String, object: &'a Value, path: &str, done: &mut BTreeSet<&'a str>) {
+    fn table(
+        &self,
+        text: &mut String,
+        object: &'a Value,
+        path: &str,
+        done: &mut BTreeSet<&'a str>,
+    ) {
         let Some(properties) = object["properties"].as_object() else {
             return;
         };
@@ -134,7 +140,11 @@ impl<'a> Page<'a> {
             }
             let dot = if path.is_empty() { "" } else { "." };
             let path = format!("{path}{dot}{key}{}", if map { ".NAME" } else { "" });
-            let title = if list { format!("[[{path}]]") } else { format!("[{path}]") };
+            let title = if list {
+                format!("[[{path}]]")
+            } else {
+                format!("[{path}]")
+            };
             let about = line(definition);
             write!(text, "\n## `{title}`\n\n{about}\n").unwrap();
             self.table(text, definition, &path, done);
@@ -198,7 +208,12 @@ impl<'a> Page<'a> {
 /// The name of the definition that a value refers to, which may be left out.
 fn reference(value: &Value) -> Option<&str> {
     let direct = value["$ref"].as_str();
-    let optional = || value["anyOf"].as_array()?.iter().find_map(|it| it["$ref"].as_str());
+    let optional = || {
+        value["anyOf"]
+            .as_array()?
+            .iter()
+            .find_map(|it| it["$ref"].as_str())
+    };
     direct.or_else(optional)?.strip_prefix("#/$defs/")
 }
 

@@ -20,7 +20,11 @@ const DEFINITION: &str = "service.toml";
 pub fn load_all(project: &Project) -> Result<Vec<Service>> {
     let folder = project.services();
     let mut paths: Vec<PathBuf> = fs::read_dir(&folder)
-        .and_then(|entries| entries.map(|entry| entry.map(|entry| entry.path())).collect())
+        .and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect()
+        })
         .with_context(|| format!("cannot read {}", folder.display()))?;
     paths.sort();
     paths
@@ -54,7 +58,10 @@ pub fn select(project: &Project, config: &Config) -> Result<Vec<Service>> {
 /// When the user names a service that does not exist.
 pub fn with_additions(project: &Project, config: &Config) -> Result<Vec<Service>> {
     let mut services = load_all(project)?;
-    let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
+    let names: Vec<&str> = services
+        .iter()
+        .map(|service| service.name.as_str())
+        .collect();
     for name in config.services.keys().chain(config.service.keys()) {
         if !names.contains(&name.as_str()) {
             bail!(

@@ -42,7 +42,10 @@ impl Context {
         let own = &config.mirror;
         let options = MirrorOptions {
             mirror: args.mirror.clone().or_else(|| own.debian.clone()),
-            security_mirror: args.security_mirror.clone().or_else(|| own.security.clone()),
+            security_mirror: args
+                .security_mirror
+                .clone()
+                .or_else(|| own.security.clone()),
             snapshot_mirror: own.snapshot.clone(),
         };
         Ok(Self {

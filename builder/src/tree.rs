@@ -120,7 +120,9 @@ pub struct ContentReader {
 impl Read for ContentReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let left = self.content.len() - self.position;
-        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let wanted = buffer
+            .len()
+            .min(usize::try_from(left).unwrap_or(usize::MAX));
         if wanted == 0 {
             return Ok(0);
         }
@@ -228,8 +230,7 @@ impl Tree {
             let parent = &path[..end];
             match self.nodes.get(parent) {
                 None => {
-                    self.nodes
-                        .insert(parent.to_owned(), Node::directory(0o755));
+                    self.nodes.insert(parent.to_owned(), Node::directory(0o755));
                 }
                 Some(existing) => ensure!(
                     existing.is_directory(),

@@ -144,7 +144,13 @@ impl Node {
     pub fn curl(&self, path: &str, args: &[&str]) -> (String, u16) {
         let url = format!("http://127.0.0.1:{}{path}", self.gateway_port);
         let output = run(Command::new("curl")
-            .args(["--silent", "--max-time", "120", "--write-out", "\n%{http_code}"])
+            .args([
+                "--silent",
+                "--max-time",
+                "120",
+                "--write-out",
+                "\n%{http_code}",
+            ])
             .args(args)
             .arg(url));
         let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -49,7 +49,9 @@ pub fn rubus() -> Command {
 pub fn run(command: &mut Command) -> Output {
     match command.stdin(Stdio::null()).output() {
         Ok(output) => output,
-        Err(error) => panic!("cannot start {command:?}: {error}; tests/run installs what is missing"),
+        Err(error) => {
+            panic!("cannot start {command:?}: {error}; tests/run installs what is missing")
+        }
     }
 }
 

@@ -39,7 +39,10 @@ impl Pieces<'_> {
             ros: self.programs.content("ros")?,
             runtime: self.programs.content("system-runtime")?,
         };
-        let packages = self.sets.get(requests::SYSTEM).map_or(&[][..], Vec::as_slice);
+        let packages = self
+            .sets
+            .get(requests::SYSTEM)
+            .map_or(&[][..], Vec::as_slice);
         let mut tree = system::root(&self.plan.system, packages, &programs)?;
         tree.merge("", &self.kernel.modules)?;
         tree.merge("", &self.firmware.system)?;

@@ -1,37 +1,35 @@
 //! `rubus build`: from definitions and the lock to an image.
 
 mod assemble;
+mod describe;
+mod pack;
 mod plan;
 pub mod record;
 pub mod requests;
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File},
-    path::{Path, PathBuf},
-    thread,
-};
+use std::{collections::BTreeMap, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use rubus_config::image::ImageInfo;
 
+pub use self::pack::image_path;
 use self::{
     assemble::{Pieces, Sets},
+    pack::{Parts, cores},
     plan::Plan,
     record::Record,
 };
 use crate::{
-    board::Board,
     cli::Compress,
     config::Config,
     debian::deb::{self, Deb},
-    image::{cpio, disk, fat, squashfs},
+    image::output::Finished,
     kernel::{self, Kernel, firmware},
     lock::LockedPackage,
     programs::Programs,
     project::Project,
     sources::Context,
-    tree::{CacheFile, Content, Tree},
+    tree::Tree,
     ui::{Downloads, Ui},
     unpack::Filter,
 };
@@ -63,8 +61,8 @@ pub struct Output {
 pub struct Outcome {
     /// The image.
     pub image: PathBuf,
-    /// Whether everything was there already.
-    pub up_to_date: bool,
+    /// What was written; nothing when everything was there already.
+    pub files: Vec<Finished>,
 }
 
 /// Makes an image, unless it is there already and nothing changed.
@@ -79,15 +77,14 @@ pub fn run(
     ui: &mut Ui,
 ) -> Result<Outcome> {
     let plan = Plan::new(project, options)?;
-    let name = format!("rubus-{}", plan.board.name);
-    let image = options.out.join(format!("{name}.img"));
+    let image = image_path(&options.out, &plan.board.name);
     let fingerprint = plan.fingerprint(project, options)?;
     if Record::read(&options.out, &plan.board.name)
         .is_some_and(|record| record.is_current(&fingerprint, &options.out))
     {
         return Ok(Outcome {
             image,
-            up_to_date: true,
+            files: Vec::new(),
         });
     }
 
@@ -119,46 +116,22 @@ pub fn run(
     };
     let system = ui.step("Root filesystems", |_| pieces.system())?;
 
-    fs::create_dir_all(&options.out)
-        .with_context(|| format!("cannot make {}", options.out.display()))?;
-    let timestamp = u32::try_from(plan.lock.timestamp)?;
-    let squashfs = ui.step("System image", |_| {
-        pack_system(&system, timestamp, &options.out)
-    })?;
-    let layout = disk::Layout::new(plan.board.partition_table, &build_id, plan.slot_size)?;
-    ui.step("Disk image", |_| {
-        let initramfs = kernel::initramfs::tree(programs.content("init")?, &kernel)?;
-        let mut slot = firmware.slot.clone();
-        slot.insert(
-            "initrd.img".to_owned(),
-            cpio::initramfs(&initramfs, timestamp, 12)?.into(),
-        );
-        slot.insert("vmlinuz".to_owned(), kernel.image.clone());
-        slot.extend(kernel.dtbs.iter().cloned());
-        slot.insert("system.squashfs".to_owned(), squashfs.content.clone());
-        slot.insert(
-            "cmdline.txt".to_owned(),
-            cmdline(&plan.board, &layout.slot.partuuid).into(),
-        );
-        let mut boot = firmware.start.clone();
-        for (files, name, text) in [
-            (&mut slot, "config.txt", &plan.board.config),
-            (&mut boot, "autoboot.txt", &plan.board.autoboot),
-        ] {
-            if !text.is_empty() {
-                files.insert(name.to_owned(), text.as_str().into());
-            }
-        }
-        write_image(&layout, &plan, &boot, &slot, &image)
-    })?;
-    squashfs.remove();
-
-    let outputs = [format!("{name}.img")];
-    Record::of(&fingerprint, &options.out, &outputs)?.write(&options.out, &plan.board.name)?;
-    Ok(Outcome {
-        image,
-        up_to_date: false,
-    })
+    let parts = Parts {
+        plan: &plan,
+        info: &info,
+        system: &system,
+        init: programs.content("init")?,
+        kernel: &kernel,
+        firmware: &firmware,
+    };
+    let files = parts.write(&options.out, options.output, ui)?;
+    let names: Vec<String> = files
+        .iter()
+        .filter_map(|file| file.path.file_name()?.to_str())
+        .map(str::to_owned)
+        .collect();
+    Record::of(&fingerprint, &options.out, &names)?.write(&options.out, &plan.board.name)?;
+    Ok(Outcome { image, files })
 }
 
 /// Makes sure that every package of the image is in the cache.
@@ -190,7 +163,11 @@ fn unpack(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<Unpacked> {
     let kernel = requests::kernel_set(&plan.board);
     let mut wanted: BTreeMap<String, &LockedPackage> = BTreeMap::new();
     for name in plan.sets().filter(|name| *name != kernel) {
-        wanted.extend(plan.set(name)?.into_iter().map(|package| (package.id(), package)));
+        wanted.extend(
+            plan.set(name)?
+                .into_iter()
+                .map(|package| (package.id(), package)),
+        );
     }
     let debs = debs(wanted.values().copied(), context)?;
     let trees = ui.step("Unpacking", |bar| {
@@ -230,14 +207,19 @@ fn prepare_kernel(plan: &Plan, context: &Context) -> Result<Kernel> {
         .iter()
         .map(|package| package.sha256.to_string())
         .collect();
-    kernel::prepare(&plan.board, &context.cache.kernels(), &key.join(" "), || {
-        let debs = debs(packages.iter().copied(), context)?;
-        let mut tree = Tree::new();
-        for package in deb::unpack_all(&debs, &context.cache, cores(), &())? {
-            tree.merge("", &package)?;
-        }
-        Ok(tree)
-    })
+    kernel::prepare(
+        &plan.board,
+        &context.cache.kernels(),
+        &key.join(" "),
+        || {
+            let debs = debs(packages.iter().copied(), context)?;
+            let mut tree = Tree::new();
+            for package in deb::unpack_all(&debs, &context.cache, cores(), &())? {
+                tree.merge("", &package)?;
+            }
+            Ok(tree)
+        },
+    )
 }
 
 fn debs<'a>(
@@ -263,62 +245,4 @@ fn build_id(plan: &Plan, programs: &Programs) -> Result<String> {
         inputs.add(name, &content?.read()?);
     }
     Ok(inputs.finish()[..16].to_owned())
-}
-
-/// The packed system root, on its way into the image.
-struct Packed {
-    path: PathBuf,
-    content: Content,
-}
-
-impl Packed {
-    fn remove(self) {
-        // Only a leftover of a build that has succeeded: the next one
-        // overwrites it.
-        let _ = fs::remove_file(self.path);
-    }
-}
-
-fn pack_system(system: &Tree, timestamp: u32, out: &Path) -> Result<Packed> {
-    let path = out.join(".system.squashfs.partial");
-    let writing = || format!("cannot write {}", path.display());
-    let mut file = File::create(&path).with_context(writing)?;
-    let stats = squashfs::write(system, timestamp, squashfs::Options::default(), &mut file)
-        .with_context(writing)?;
-    Ok(Packed {
-        content: Content::Slice {
-            file: CacheFile::new(path.clone()),
-            offset: 0,
-            len: stats.size,
-        },
-        path,
-    })
-}
-
-fn cmdline(board: &Board, slot: &str) -> String {
-    format!("{}\n", board.kernel.cmdline.replace("{slot}", slot))
-}
-
-fn write_image(
-    layout: &disk::Layout,
-    plan: &Plan,
-    boot: &fat::Files,
-    slot: &fat::Files,
-    image: &Path,
-) -> Result<()> {
-    let partial = image.with_extension("img.partial");
-    let writing = || format!("cannot write {}", partial.display());
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&partial)
-        .with_context(writing)?;
-    disk::write(layout, plan.lock.timestamp.cast_signed(), boot, slot, &file)?;
-    fs::rename(&partial, image).with_context(writing)
-}
-
-fn cores() -> usize {
-    thread::available_parallelism().map_or(1, Into::into)
 }

@@ -12,15 +12,13 @@ use crate::{
     compose::overlay,
     debian::resolve::Request,
     functions::{self, Definition},
+    image::disk,
     lock::{Lock, LockedPackage},
     programs,
     project::{Project, SystemRoot},
     services,
     tree::{Kind, Tree},
 };
-
-/// Slots are this large unless the user says otherwise.
-const SLOT_SIZE: u64 = 256 << 20;
 
 /// Everything that decides about an image, read and checked.
 #[derive(Debug)]
@@ -59,7 +57,9 @@ impl Plan {
             functions: functions::load(&project.functions())?,
             system: project.system()?,
             settings: config.settings()?,
-            slot_size: config.slot_size.map_or(SLOT_SIZE, |size| size.0),
+            slot_size: config
+                .slot_size
+                .map_or(disk::DEFAULT_SLOT_SIZE, |size| size.0),
             lock: Lock::load(&config.lock_path(project))?,
             services,
             overlays,
@@ -82,7 +82,10 @@ impl Plan {
 
     /// The crates of services that are our own programs.
     pub(super) fn crates(&self) -> Vec<String> {
-        let crates = self.services.iter().filter_map(|service| service.krate.clone());
+        let crates = self
+            .services
+            .iter()
+            .filter_map(|service| service.krate.clone());
         let mut crates: Vec<String> = crates.collect();
         crates.sort();
         crates.dedup();
@@ -123,8 +126,8 @@ impl Plan {
         inputs.add("toolchain", programs::toolchain()?.as_bytes());
         inputs.add("output", format!("{:?}", options.output).as_bytes());
         let builder = env::current_exe().context("cannot tell where this program is")?;
-        let meta = fs::metadata(&builder)
-            .with_context(|| format!("cannot read {}", builder.display()))?;
+        let meta =
+            fs::metadata(&builder).with_context(|| format!("cannot read {}", builder.display()))?;
         let modified = meta.modified().ok();
         inputs.add("builder", format!("{} {modified:?}", meta.len()).as_bytes());
         Ok(inputs.finish())

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use rubus_service::Service;
 
-use crate::{board::{self, Board}, debian::resolve::Request, project::Project};
+use crate::{
+    board::{self, Board},
+    debian::resolve::Request,
+    project::Project,
+};
 
 /// The set of the system root.
 pub const SYSTEM: &str = "system";
@@ -49,7 +53,10 @@ pub fn all(
         FUNCTIONS.to_owned(),
         request("functions", &["busybox-static"], NOTHING),
     );
-    for service in services.iter().filter(|service| !service.packages.is_empty()) {
+    for service in services
+        .iter()
+        .filter(|service| !service.packages.is_empty())
+    {
         let origin = format!("services/{}/service.toml", service.name);
         requests.insert(
             service_set(service),
@@ -68,7 +75,10 @@ pub fn all(
             .collect();
         if !firmware.is_empty() {
             let firmware: Vec<&str> = firmware.into_iter().collect();
-            requests.insert(firmware_set(board), request(&origin, &firmware, &board::EXCLUDE));
+            requests.insert(
+                firmware_set(board),
+                request(&origin, &firmware, &board::EXCLUDE),
+            );
         }
     }
     Ok(requests)
@@ -76,8 +86,14 @@ pub fn all(
 
 fn request<P: AsRef<str>, X: AsRef<str>>(origin: &str, packages: &[P], exclude: &[X]) -> Request {
     Request {
-        packages: packages.iter().map(|name| name.as_ref().to_owned()).collect(),
-        exclude: exclude.iter().map(|name| name.as_ref().to_owned()).collect(),
+        packages: packages
+            .iter()
+            .map(|name| name.as_ref().to_owned())
+            .collect(),
+        exclude: exclude
+            .iter()
+            .map(|name| name.as_ref().to_owned())
+            .collect(),
         suite: None,
         origin: origin.to_owned(),
     }

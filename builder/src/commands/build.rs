@@ -28,7 +28,7 @@ pub(super) fn run(args: &Build) -> Result<()> {
     };
     let mut ui = Ui::new();
     let outcome = build::run(&project, &options, &context, &mut ui)?;
-    if outcome.up_to_date {
+    if outcome.files.is_empty() {
         ui.say(&format!("{} is up to date", outcome.image.display()));
         return Ok(());
     }
@@ -38,6 +38,12 @@ pub(super) fn run(args: &Build) -> Result<()> {
     if options.config.ssh_keys.is_empty() {
         ui.say("no ssh key is in the image: nobody can log in; add one with --ssh-key FILE");
     }
-    ui.say(&outcome.image.display().to_string());
+    for file in &outcome.files {
+        ui.say(&format!(
+            "{:>12}  {}",
+            ui::bytes(file.size),
+            file.path.display()
+        ));
+    }
     Ok(())
 }

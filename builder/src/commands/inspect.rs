@@ -1,3 +1,16 @@
-//! x
+//! `rubus inspect`.
+
 use anyhow::Result;
-pub(super) fn run<T>(_: &T) -> Result<()> { Ok(()) }
+
+use crate::{cli::Inspect, inspect};
+
+/// Shows what an image holds.
+pub(super) fn run(args: &Inspect) -> Result<()> {
+    let report = inspect::inspect(&args.image)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    } else {
+        print!("{report}");
+    }
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::{
-    board, build::requests, cli, config::Config, lock::Lock, lock, project::Project, services,
+    board, build::requests, cli, config::Config, lock, lock::Lock, project::Project, services,
     sources::Context, ui::Ui,
 };
 

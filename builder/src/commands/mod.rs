@@ -25,12 +25,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Boards(args) => boards::run(&args),
         Command::Services(args) => services::run(&args),
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Cli::command(),
-                "rubus",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut Cli::command(), "rubus", &mut std::io::stdout());
             Ok(())
         }
     }

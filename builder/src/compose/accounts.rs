@@ -161,7 +161,10 @@ impl Table {
         }
         for group in &user.groups {
             if !self.groups.iter().any(|known| known.name == *group) {
-                bail!("user {} is in group {group}, which does not exist", user.name);
+                bail!(
+                    "user {} is in group {group}, which does not exist",
+                    user.name
+                );
             }
             self.members
                 .entry(group.clone())
@@ -250,7 +253,11 @@ mod tests {
     fn nobody_has_a_password() {
         let mut tree = Tree::new();
         write(&mut tree, &[user("rubus", 1000, 1000, &[])], &[]).unwrap();
-        assert!(text(&tree, "etc/shadow").lines().all(|line| line.contains(":*:")));
+        assert!(
+            text(&tree, "etc/shadow")
+                .lines()
+                .all(|line| line.contains(":*:"))
+        );
         assert_eq!(tree.get("etc/shadow").unwrap().mode, 0o640);
     }
 

@@ -38,10 +38,16 @@ mod tests {
     #[test]
     fn certificates_become_one_bundle() {
         let mut tree = Tree::new();
-        tree.insert("usr/share/ca-certificates/mozilla/b.crt", Node::file(0o644, "B"))
-            .unwrap();
-        tree.insert("usr/share/ca-certificates/mozilla/a.crt", Node::file(0o644, "A\n"))
-            .unwrap();
+        tree.insert(
+            "usr/share/ca-certificates/mozilla/b.crt",
+            Node::file(0o644, "B"),
+        )
+        .unwrap();
+        tree.insert(
+            "usr/share/ca-certificates/mozilla/a.crt",
+            Node::file(0o644, "A\n"),
+        )
+        .unwrap();
         write_bundle(&mut tree).unwrap();
         let Kind::File(content) = &tree.get(BUNDLE).unwrap().kind else {
             panic!("no bundle");

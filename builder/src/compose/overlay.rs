@@ -37,8 +37,8 @@ fn read_below(folder: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
             tree.insert(&path, Node::directory(0o755))?;
             read_below(&host, &format!("{path}/"), tree)?;
         } else if meta.is_symlink() {
-            let target = fs::read_link(&host)
-                .with_context(|| format!("cannot read {}", host.display()))?;
+            let target =
+                fs::read_link(&host).with_context(|| format!("cannot read {}", host.display()))?;
             let Some(target) = target.to_str() else {
                 bail!("{} leads to a name that is not UTF-8", host.display());
             };

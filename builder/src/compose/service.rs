@@ -112,7 +112,11 @@ mod tests {
             "remove = [\"usr/share/junk\"]\nlinks = { \"/usr/sbin/iptables\" = \"iptables-nft\" }",
         );
         let parts = Parts {
-            base: vec![&tree(&["usr/sbin/iptables-nft", "usr/share/junk/a", "etc/x"])],
+            base: vec![&tree(&[
+                "usr/sbin/iptables-nft",
+                "usr/share/junk/a",
+                "etc/x",
+            ])],
             program: Some(Program {
                 name: "ours".to_owned(),
                 content: "elf".into(),
@@ -121,7 +125,10 @@ mod tests {
         };
         let root = root(&service, &parts).unwrap();
         assert_eq!(root.get("usr/bin/ours").unwrap().mode, 0o755);
-        assert_eq!(root.resolve("sbin/iptables").unwrap().0, "usr/sbin/iptables-nft");
+        assert_eq!(
+            root.resolve("sbin/iptables").unwrap().0,
+            "usr/sbin/iptables-nft"
+        );
         assert!(root.get("usr/share/junk").is_none());
         assert!(root.get("etc/y").is_some());
         assert!(root.get("etc/passwd").is_some());

@@ -77,7 +77,9 @@ fn keep(definition: &SystemRoot, path: &str, node: &Node) -> bool {
 }
 
 fn program_paths(name: &str) -> impl Iterator<Item = String> {
-    ["usr/bin", "usr/sbin"].map(|folder| format!("{folder}/{name}")).into_iter()
+    ["usr/bin", "usr/sbin"]
+        .map(|folder| format!("{folder}/{name}"))
+        .into_iter()
 }
 
 /// A shared library right in the multiarch folder: those in folders below it

@@ -7,6 +7,8 @@ use glob::{MatchOptions, Pattern};
 
 /// What no node has a use for. Licences have to ship, so they stay.
 const LEAN_DROPS: &[&str] = &[
+    // Conversions between character sets other than UTF-8.
+    "usr/lib/*/gconv/**",
     "usr/share/bash-completion/**",
     "usr/share/bug/**",
     "usr/share/doc-base/**",

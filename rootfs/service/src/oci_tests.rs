@@ -225,7 +225,11 @@ fn mount_points_are_what_the_builder_has_to_make() {
 fn sources_are_what_the_node_has_to_have_also_for_mounts_in_memory() {
     let service = service("mounts = [\"/run/udev:/run/udev\", \"/data/x:/state:rw\"]\n");
     let sources = mounts::sources(&service);
-    let has = |source: &str| sources.iter().any(|it| it.source.as_deref() == Some(source));
+    let has = |source: &str| {
+        sources
+            .iter()
+            .any(|it| it.source.as_deref() == Some(source))
+    };
     assert!(has("/run/udev"));
     assert!(has("/data/x"));
 }

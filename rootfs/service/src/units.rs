@@ -136,7 +136,10 @@ mod tests {
             ("1h", 3_600_000),
         ] {
             assert_eq!(text.parse::<Period>().unwrap().0.as_millis(), millis);
-            assert_eq!(Period(Duration::from_millis(millis as u64)).to_string(), text);
+            assert_eq!(
+                Period(Duration::from_millis(millis as u64)).to_string(),
+                text
+            );
         }
         for text in ["", "10", "s", "1d", "99999999999999999999s"] {
             assert!(text.parse::<Period>().is_err(), "{text}");

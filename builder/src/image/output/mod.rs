@@ -21,7 +21,8 @@ use sha2::{Digest, Sha256};
 pub use self::compress::Compression;
 use self::compress::Encoder;
 
-const TEMPORARY: &str = ".partial";
+/// The ending of files that are not finished; the next run removes them.
+pub const TEMPORARY: &str = ".partial";
 /// Bytes that are read as one; a multiple of a block of the map.
 const CHUNK: usize = 1 << 20;
 

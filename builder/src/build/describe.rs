@@ -1,0 +1,192 @@
+//! What an image says of itself: its manifest and its bill of materials.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::{self, Read},
+};
+
+use anyhow::{Context, Result};
+use rubus_config::{image::ImageInfo, paths};
+use sha2::{Digest, Sha256};
+
+use super::{plan::Plan, requests};
+use crate::{
+    image::{fat, squashfs},
+    lock::LockedPackage,
+    manifest::{FORMAT, FileEntry, Manifest, ServiceEntry},
+    sbom::{Bill, Component, Origin, Service},
+    tree::Content,
+};
+
+/// Our own programs that every image holds.
+const SYSTEM_CRATES: &[&str] = &["rubus-init", "system-runtime", "ros", "watchdog"];
+
+/// The manifest of a slot that holds these files.
+pub(super) fn manifest(
+    plan: &Plan,
+    info: &ImageInfo,
+    slot: &fat::Files,
+    squashfs: &squashfs::Stats,
+) -> Result<Manifest> {
+    let mut files = BTreeMap::new();
+    for (name, content) in slot {
+        let entry = FileEntry {
+            size: content.len(),
+            sha256: sha256(content).with_context(|| format!("cannot read {name}"))?,
+        };
+        files.insert(name.clone(), entry);
+    }
+    let mut services = BTreeMap::new();
+    for service in &plan.services {
+        let packages = plan.set(&requests::service_set(service))?.into_iter();
+        let entry = ServiceEntry {
+            description: service.description.clone(),
+            enabled: plan
+                .settings
+                .services
+                .get(&service.name)
+                .copied()
+                .unwrap_or(service.enabled),
+            packages: packages
+                .map(|package| (package.name.clone(), package.version.to_string()))
+                .collect(),
+        };
+        services.insert(service.name.clone(), entry);
+    }
+    Ok(Manifest {
+        format: FORMAT,
+        board: info.board.clone(),
+        version: info.version.clone(),
+        build_id: info.build_id.clone(),
+        timestamp: info.timestamp,
+        kernel: info.kernel.clone(),
+        files,
+        services,
+        sizes: sizes(slot, squashfs),
+    })
+}
+
+/// Compressed bytes by area.
+fn sizes(slot: &fat::Files, squashfs: &squashfs::Stats) -> BTreeMap<String, u64> {
+    let mut sizes: BTreeMap<String, u64> = BTreeMap::new();
+    for (path, bytes) in &squashfs.packed {
+        *sizes.entry(area(path)).or_default() += bytes;
+    }
+    for (name, content) in slot {
+        let area = match name.as_str() {
+            "system.squashfs" => continue,
+            "vmlinuz" => "kernel",
+            "initrd.img" => "initramfs",
+            _ if name.ends_with(".dtb") => "device trees",
+            _ => "boot firmware",
+        };
+        *sizes.entry(area.to_owned()).or_default() += content.len();
+    }
+    sizes
+}
+
+fn area(path: &str) -> String {
+    let below = |folder: &str| path.strip_prefix(folder.trim_start_matches('/'));
+    if let Some(service) = below(paths::SERVICES) {
+        let name = service.trim_start_matches('/').split('/').next();
+        return format!("service {}", name.unwrap_or_default());
+    }
+    if below(paths::FUNCTIONS).is_some() {
+        "functions"
+    } else if path.starts_with("usr/lib/modules/") {
+        "kernel modules"
+    } else if path.starts_with("usr/lib/firmware/") {
+        "firmware"
+    } else {
+        "system"
+    }
+    .to_owned()
+}
+
+/// The bill of materials, as SPDX in JSON.
+pub(super) fn bill_of_materials(plan: &Plan, info: &ImageInfo, image: &str) -> Result<String> {
+    let mut parts = BTreeSet::new();
+    let mut system = BTreeSet::new();
+    let mut services: Vec<(String, BTreeSet<Component>)> = Vec::new();
+    for name in plan.sets().filter(|name| !name.starts_with("service/")) {
+        system.extend(plan.set(name)?.into_iter().map(debian));
+    }
+    system.extend(SYSTEM_CRATES.iter().map(|name| ours(name, info)));
+    for service in &plan.services {
+        let packages = plan.set(&requests::service_set(service))?;
+        let mut held: BTreeSet<Component> = packages.into_iter().map(debian).collect();
+        held.extend(service.krate.iter().map(|name| ours(name, info)));
+        held.extend(service.image.iter().map(|reference| registry(reference)));
+        parts.extend(held.iter().cloned());
+        services.push((service.name.clone(), held));
+    }
+    parts.extend(system.iter().cloned());
+    let components: Vec<Component> = parts.into_iter().collect();
+    let indexes = |held: &BTreeSet<Component>| -> Vec<usize> {
+        held.iter()
+            .filter_map(|part| components.binary_search(part).ok())
+            .collect()
+    };
+    let services: Vec<Service> = services
+        .iter()
+        .map(|(name, held)| Service {
+            name: name.clone(),
+            components: indexes(held),
+        })
+        .collect();
+    Bill {
+        image,
+        version: &info.version,
+        build_id: &info.build_id,
+        timestamp: info.timestamp,
+        components: &components,
+        system: &indexes(&system),
+        services: &services,
+    }
+    .to_json()
+}
+
+fn debian(package: &LockedPackage) -> Component {
+    Component {
+        name: package.name.clone(),
+        version: package.version.to_string(),
+        origin: Origin::Debian {
+            architecture: package.architecture.clone(),
+        },
+        sha256: Some(package.sha256.to_string()),
+        license: None,
+    }
+}
+
+fn ours(name: &str, info: &ImageInfo) -> Component {
+    Component {
+        name: name.to_owned(),
+        version: info.version.clone(),
+        origin: Origin::Rubus,
+        sha256: None,
+        license: Some(env!("CARGO_PKG_LICENSE").to_owned()),
+    }
+}
+
+fn registry(reference: &str) -> Component {
+    let (name, digest) = reference.split_once('@').unwrap_or((reference, ""));
+    Component {
+        name: name.to_owned(),
+        version: digest.to_owned(),
+        origin: Origin::Oci,
+        sha256: digest.strip_prefix("sha256:").map(str::to_owned),
+        license: None,
+    }
+}
+
+fn sha256(content: &Content) -> io::Result<String> {
+    let mut digest = Sha256::new();
+    let mut reader = content.reader();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match reader.read(&mut buffer)? {
+            0 => return Ok(format!("{:x}", digest.finalize())),
+            count => digest.update(&buffer[..count]),
+        }
+    }
+}
