@@ -19,7 +19,9 @@ use toml::Spanned;
 
 pub use crate::image::disk::PartitionTable;
 
-use self::source::{Source, suggestion};
+use rubus_service::suggest;
+
+use self::source::Source;
 use crate::qemu::Machine;
 
 /// What kernel and firmware packages depend on and an image has no use for:
@@ -233,7 +235,7 @@ pub fn boards(folder: &Path) -> Result<Vec<Board>> {
 pub fn load(folder: &Path, name: &str) -> Result<Board> {
     let names = names(folder)?;
     if !names.iter().any(|known| known == name) {
-        let hint = suggestion(name, names.iter().map(String::as_str));
+        let hint = suggest::hint(name, names.iter().map(String::as_str));
         bail!(
             "there is no board {name:?}{hint}; the boards are {}",
             names.join(", ")
@@ -282,7 +284,7 @@ fn set_path(folder: &Path, name: &str) -> Result<PathBuf> {
     ensure!(
         known.iter().any(|set| set == name),
         "there is no set {name:?}{}; the sets are {}",
-        suggestion(name, known.iter().map(String::as_str)),
+        suggest::hint(name, known.iter().map(String::as_str)),
         known.join(", ")
     );
     Ok(sets.join(format!("{name}.toml")))

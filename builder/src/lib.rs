@@ -25,7 +25,6 @@ mod reference;
 pub mod sbom;
 pub mod services;
 pub mod sources;
-pub mod suggest;
 pub mod tree;
 pub mod ui;
 pub mod unpack;
