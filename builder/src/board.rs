@@ -64,7 +64,8 @@ pub struct Board {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
-    /// Debian packages; what they depend on, except [`EXCLUDE`], comes along.
+    /// Debian packages; what they depend on comes along, except what only
+    /// maintainer scripts need.
     pub packages: Vec<String>,
     /// The suite that they come from.
     pub suite: String,
@@ -178,6 +179,7 @@ struct SetFile {
     autoboot: String,
 }
 
+/// Which kernel modules are in the image.
 #[derive(Default, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

@@ -57,7 +57,8 @@ fn rubus_command() {
 fn commands(text: &mut String, command: &clap::Command, name: &str) {
     let mut page = command.clone().bin_name(name).term_width(90);
     let help = page.render_long_help().to_string();
-    write!(text, "\n## {name}\n```\n{}\n```\n", help.trim_end()).unwrap();
+    let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
+    write!(text, "\n## {name}\n```\n{}\n```\n", help.join("\n")).unwrap();
     for sub in command.get_subcommands().filter(|it| !it.is_hide_set()) {
         commands(text, sub, &format!("{name} {}", sub.get_name()));
     }
@@ -113,7 +114,7 @@ impl<'a> Page<'a> {
             .collect();
         let mut inner = Vec::new();
         for (key, value) in properties {
-            if self.skip.contains(&key.as_str()) {
+            if path.is_empty() && self.skip.contains(&key.as_str()) {
                 continue;
             }
             let default = match &value["default"] {
@@ -170,10 +171,10 @@ impl<'a> Page<'a> {
             kind => kind.as_str(),
         };
         match kind {
-            Some("array") => format!("list of {}s", self.kind(&value["items"])),
+            Some("array") => format!("list of {}", plural(&self.kind(&value["items"]))),
             Some("object") => match self.kind(&value["additionalProperties"]).as_str() {
                 "table" => "tables by name".to_owned(),
-                kind => format!("table of {kind}s"),
+                kind => format!("table of {}", plural(kind)),
             },
             Some("integer") => "number".to_owned(),
             Some(kind) => kind.to_owned(),
@@ -202,6 +203,16 @@ impl<'a> Page<'a> {
     fn definition(&self, value: &'a Value) -> Option<(&'a str, &'a Value)> {
         let name = reference(value)?;
         Some((name, &self.schema["$defs"][name]))
+    }
+}
+
+/// Several of a kind.
+fn plural(kind: &str) -> String {
+    match kind.split_once(' ') {
+        // The values of an enumeration.
+        _ if kind.starts_with('`') => kind.to_owned(),
+        Some((first, rest)) => format!("{first}s {rest}"),
+        None => format!("{kind}s"),
     }
 }
 

@@ -198,7 +198,7 @@ pub enum Namespace {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Seccomp {
-    /// The filter of [`crate::Service`]s that say nothing of it.
+    /// An allow-list, widened by the capabilities that it keeps.
     #[default]
     Default,
     /// No filter.
