@@ -61,9 +61,11 @@ pub struct Board {
 
 /// Where a board's kernel comes from and how it starts.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
-    /// Debian packages; what they depend on, except [`EXCLUDE`], comes along.
+    /// Debian packages; what they depend on comes along, except what only
+    /// maintainer scripts need.
     pub packages: Vec<String>,
     /// The suite that they come from.
     pub suite: String,
@@ -102,6 +104,7 @@ pub struct Pattern {
 
 /// Files taken from one firmware package.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FirmwareSpec {
     /// The Debian package.
@@ -116,6 +119,7 @@ pub struct FirmwareSpec {
 
 /// Where a firmware file goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// The first partition.
@@ -127,22 +131,35 @@ pub enum Place {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct BoardFile {
+pub(crate) struct BoardFile {
+    /// One line that says what it is.
     description: String,
+    /// The models that the image boots on.
     models: Vec<String>,
+    /// Files of `boards/sets/` that it is made of too. A set has the keys
+    /// `cmdline`, `modules`, `firmware`, `config` and `autoboot`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     sets: Vec<Spanned<String>>,
+    /// How the disk is partitioned.
     partition_table: PartitionTable,
+    /// The kernel and how it starts.
     kernel: KernelSpec,
+    /// Which kernel modules are in the image.
     #[serde(default)]
     modules: ModulesFile,
+    /// Files taken from firmware packages.
     #[serde(default)]
     firmware: Vec<FirmwareSpec>,
+    /// `config.txt` of a slot, after what the sets say.
     #[serde(default)]
     config: String,
+    /// `autoboot.txt` of the first partition, after what the sets say.
     #[serde(default)]
     autoboot: String,
+    /// The QEMU machine that stands for the board.
     #[serde(default)]
     qemu: Option<String>,
 }
@@ -162,14 +179,22 @@ struct SetFile {
     autoboot: String,
 }
 
+/// Which kernel modules are in the image.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ModulesFile {
+    /// Modules to keep; what they depend on comes along.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     keep: Vec<Spanned<String>>,
+    /// Modules that the initramfs loads, in this order.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     initramfs: Vec<Spanned<String>>,
+    /// Modules that the system root loads before anything asks for them.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     early: Vec<Spanned<String>>,
 }
 

@@ -20,6 +20,8 @@ pub mod oci;
 pub mod programs;
 pub mod project;
 pub mod qemu;
+#[cfg(test)]
+mod reference;
 pub mod sbom;
 pub mod services;
 pub mod sources;
