@@ -19,7 +19,9 @@ use toml::Spanned;
 
 pub use crate::image::disk::PartitionTable;
 
-use self::source::{Source, suggestion};
+use rubus_service::suggest;
+
+use self::source::Source;
 use crate::qemu::Machine;
 
 /// What kernel and firmware packages depend on and an image has no use for:
@@ -59,9 +61,11 @@ pub struct Board {
 
 /// Where a board's kernel comes from and how it starts.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
-    /// Debian packages; what they depend on, except [`EXCLUDE`], comes along.
+    /// Debian packages; what they depend on comes along, except what only
+    /// maintainer scripts need.
     pub packages: Vec<String>,
     /// The suite that they come from.
     pub suite: String,
@@ -100,6 +104,7 @@ pub struct Pattern {
 
 /// Files taken from one firmware package.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FirmwareSpec {
     /// The Debian package.
@@ -114,6 +119,7 @@ pub struct FirmwareSpec {
 
 /// Where a firmware file goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// The first partition.
@@ -125,22 +131,35 @@ pub enum Place {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct BoardFile {
+pub(crate) struct BoardFile {
+    /// One line that says what it is.
     description: String,
+    /// The models that the image boots on.
     models: Vec<String>,
+    /// Files of `boards/sets/` that it is made of too. A set has the keys
+    /// `cmdline`, `modules`, `firmware`, `config` and `autoboot`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     sets: Vec<Spanned<String>>,
+    /// How the disk is partitioned.
     partition_table: PartitionTable,
+    /// The kernel and how it starts.
     kernel: KernelSpec,
+    /// Which kernel modules are in the image.
     #[serde(default)]
     modules: ModulesFile,
+    /// Files taken from firmware packages.
     #[serde(default)]
     firmware: Vec<FirmwareSpec>,
+    /// `config.txt` of a slot, after what the sets say.
     #[serde(default)]
     config: String,
+    /// `autoboot.txt` of the first partition, after what the sets say.
     #[serde(default)]
     autoboot: String,
+    /// The QEMU machine that stands for the board.
     #[serde(default)]
     qemu: Option<String>,
 }
@@ -160,14 +179,22 @@ struct SetFile {
     autoboot: String,
 }
 
+/// Which kernel modules are in the image.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ModulesFile {
+    /// Modules to keep; what they depend on comes along.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     keep: Vec<Spanned<String>>,
+    /// Modules that the initramfs loads, in this order.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     initramfs: Vec<Spanned<String>>,
+    /// Modules that the system root loads before anything asks for them.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     early: Vec<Spanned<String>>,
 }
 
@@ -210,9 +237,9 @@ pub fn boards(folder: &Path) -> Result<Vec<Board>> {
 pub fn load(folder: &Path, name: &str) -> Result<Board> {
     let names = names(folder)?;
     if !names.iter().any(|known| known == name) {
-        let hint = suggestion(name, names.iter().map(String::as_str));
+        let hint = suggest::hint(name, names.iter().map(String::as_str));
         bail!(
-            "there is no board {name:?}{hint}; the boards are {}",
+            "there is no board {name:?}; the boards are {}{hint}",
             names.join(", ")
         );
     }
@@ -258,9 +285,9 @@ fn set_path(folder: &Path, name: &str) -> Result<PathBuf> {
     let known = names(&sets)?;
     ensure!(
         known.iter().any(|set| set == name),
-        "there is no set {name:?}{}; the sets are {}",
-        suggestion(name, known.iter().map(String::as_str)),
-        known.join(", ")
+        "there is no set {name:?}; the sets are {}{}",
+        known.join(", "),
+        suggest::hint(name, known.iter().map(String::as_str))
     );
     Ok(sets.join(format!("{name}.toml")))
 }
@@ -391,7 +418,7 @@ initramfs = ["shared"]
     fn an_unknown_board_is_an_error_that_knows_better() {
         let folder = folder(("", ""), ("", ""));
         let error = load(folder.path(), "abd").unwrap_err().to_string();
-        assert!(error.contains("did you mean \"abc\"?"), "{error}");
+        assert!(error.contains("; did you mean `abc`?"), "{error}");
         let error = load(folder.path(), "toaster").unwrap_err().to_string();
         assert!(!error.contains("did you mean"), "{error}");
         assert!(error.contains("the boards are abc"), "{error}");
@@ -405,7 +432,7 @@ initramfs = ["shared"]
             (
                 ("suite", "sute"),
                 nothing,
-                "abc.toml:10: unknown key \"sute\", did you mean \"suite\"?",
+                "abc.toml:10: unknown key \"sute\"; the keys here are packages, suite, cmdline, consoles, dtbs; did you mean `suite`?",
             ),
             (
                 ("initramfs", "initramfs2"),
@@ -415,7 +442,7 @@ initramfs = ["shared"]
             (
                 nothing,
                 ("config", "confg"),
-                "one.toml:3: unknown key \"confg\", did you mean \"config\"?",
+                "one.toml:3: unknown key \"confg\"; the keys here are cmdline, modules, firmware, config, autoboot; did you mean `config`?",
             ),
             (
                 ("description = \"x\"\n", ""),
@@ -426,7 +453,7 @@ initramfs = ["shared"]
             (
                 ("[\"one\"]", "[\"on\"]"),
                 nothing,
-                "abc.toml:4: there is no set \"on\", did you mean \"one\"?",
+                "abc.toml:4: there is no set \"on\"; the sets are one; did you mean `one`?",
             ),
             (nothing, ("[modules]", "[modules"), "one.toml:4: "),
         ] {

@@ -18,6 +18,7 @@ pub const FILE_NAME: &str = "rubus.toml";
 
 /// What a user changes about an image.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Name of the node.
@@ -39,6 +40,7 @@ pub struct Config {
 
 /// What a user adds to a service.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Additions {
     /// Further Debian packages.
@@ -49,6 +51,7 @@ pub struct Additions {
 
 /// Where Debian packages come from.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Mirrors {
     /// Address of a mirror of `debian`, without the suite.

@@ -20,10 +20,11 @@ pub mod oci;
 pub mod programs;
 pub mod project;
 pub mod qemu;
+#[cfg(test)]
+mod reference;
 pub mod sbom;
 pub mod services;
 pub mod sources;
-pub mod suggest;
 pub mod tree;
 pub mod ui;
 pub mod unpack;

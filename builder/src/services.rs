@@ -6,9 +6,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use rubus_service::{Service, graph::Graph};
+use rubus_service::{Service, graph::Graph, suggest};
 
-use crate::{config::Config, project::Project, suggest};
+use crate::{config::Config, project::Project};
 
 /// The file that makes a folder a service.
 const DEFINITION: &str = "service.toml";
@@ -66,8 +66,8 @@ pub fn with_additions(project: &Project, config: &Config) -> Result<Vec<Service>
         if !names.contains(&name.as_str()) {
             bail!(
                 "rubus.toml names the service {name}, which does not exist{}; \
-                 `rubus services` lists them",
-                suggest::nearest(name, names.iter().copied())
+                 `rubus services` lists all",
+                suggest::hint(name, names.iter().copied())
             );
         }
     }

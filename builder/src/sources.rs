@@ -19,6 +19,7 @@ use crate::{
     },
     fetch::Fetcher,
     lock::LockedImage,
+    oci::{Credentials, Registry},
 };
 
 /// What fetching needs.
@@ -74,7 +75,24 @@ impl Context {
     ///
     /// # Errors
     /// When a registry does not have one.
-    pub fn lock_images(&self, _services: &[Service]) -> Result<Vec<LockedImage>> {
-        Ok(Vec::new())
+    pub fn lock_images(&self, services: &[Service]) -> Result<Vec<LockedImage>> {
+        let references = services.iter().filter_map(|service| service.image.as_ref());
+        let registry = self.registry()?;
+        references
+            .map(|reference| registry.lock(reference))
+            .collect()
+    }
+
+    /// The registries, with the logins of whoever builds.
+    ///
+    /// # Errors
+    /// When the logins cannot be read.
+    pub fn registry(&self) -> Result<Registry<'_>> {
+        let offline = self.fetcher.is_offline();
+        Ok(Registry::new(
+            &self.cache,
+            Credentials::from_environment()?,
+            offline,
+        ))
     }
 }

@@ -3,6 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use rubus_service::suggest;
 use serde::de::DeserializeOwned;
 
 /// The text of a file and its path.
@@ -52,23 +53,12 @@ fn explain(message: &str) -> String {
         Some(key) if message.starts_with("unknown field") => {
             let known: Vec<&str> = quoted.collect();
             format!(
-                "unknown key {key:?}{}; the keys here are {}",
-                suggestion(key, known.iter().copied()),
-                known.join(", ")
+                "unknown key {key:?}; the keys here are {}{}",
+                known.join(", "),
+                suggest::hint(key, known.iter().copied())
             )
         }
         Some(key) if message.starts_with("missing field") => format!("the key {key:?} is missing"),
         _ => message.replace('\n', " ").trim().to_owned(),
     }
-}
-
-/// `, did you mean "x"?` when one of the known names is close; else nothing.
-pub(super) fn suggestion<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    known
-        .into_iter()
-        .map(|known| (strsim::damerau_levenshtein(name, known), known))
-        .filter(|(distance, known)| *distance <= 1 + known.len() / 4)
-        .min()
-        .map(|(_, known)| format!(", did you mean {known:?}?"))
-        .unwrap_or_default()
 }

@@ -153,9 +153,12 @@ fn fetch(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<()> {
     Ok(())
 }
 
-/// Unpacked packages, by their id in the lock.
+/// What roots are made of.
 struct Unpacked {
-    trees: BTreeMap<String, Tree>,
+    /// Packages, by their id in the lock.
+    packages: BTreeMap<String, Tree>,
+    /// Images of registries, by the set of the service that they are for.
+    images: BTreeMap<String, Tree>,
 }
 
 /// Unpacks all packages but those of the kernel, which has a cache of its own.
@@ -175,8 +178,28 @@ fn unpack(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<Unpacked> {
         deb::unpack_all(&debs, &context.cache, cores(), &progress)
     })?;
     Ok(Unpacked {
-        trees: wanted.into_keys().zip(trees).collect(),
+        packages: wanted.into_keys().zip(trees).collect(),
+        images: pull_images(plan, context, ui)?,
     })
+}
+
+/// Pulls and unpacks the images that services name.
+fn pull_images(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<BTreeMap<String, Tree>> {
+    let mut trees = BTreeMap::new();
+    for service in &plan.services {
+        let Some(reference) = &service.image else {
+            continue;
+        };
+        let locked = plan
+            .lock
+            .image(reference, &requests::service_file(service))?;
+        let tree = ui.step("Image", |bar| {
+            let image = context.registry()?.pull(locked, &Downloads::new(bar))?;
+            image.tree(&context.cache)
+        })?;
+        trees.insert(requests::service_set(service), tree);
+    }
+    Ok(trees)
 }
 
 impl Unpacked {
@@ -184,8 +207,11 @@ impl Unpacked {
         let mut sets = Sets::new();
         for name in plan.sets() {
             let trees = plan.set(name)?.into_iter();
-            let trees = trees.filter_map(|package| self.trees.get(&package.id()));
+            let trees = trees.filter_map(|package| self.packages.get(&package.id()));
             sets.insert(name.to_owned(), trees.collect());
+        }
+        for (name, tree) in &self.images {
+            sets.entry(name.clone()).or_default().push(tree);
         }
         Ok(sets)
     }
@@ -194,7 +220,7 @@ impl Unpacked {
         let packages = plan.set(&requests::firmware_set(&plan.board))?.into_iter();
         Ok(packages
             .filter_map(|package| {
-                let tree = self.trees.get(&package.id())?;
+                let tree = self.packages.get(&package.id())?;
                 Some((package.name.clone(), tree.clone()))
             })
             .collect())

@@ -24,6 +24,11 @@ pub fn service_set(service: &Service) -> String {
     format!("service/{}", service.name)
 }
 
+/// The file that defines a service, for errors.
+pub fn service_file(service: &Service) -> String {
+    format!("services/{}/service.toml", service.name)
+}
+
 /// The set of a board's kernel.
 pub fn kernel_set(board: &Board) -> String {
     format!("kernel/{}", board.name)
@@ -57,10 +62,9 @@ pub fn all(
         .iter()
         .filter(|service| !service.packages.is_empty())
     {
-        let origin = format!("services/{}/service.toml", service.name);
         requests.insert(
             service_set(service),
-            request(&origin, &service.packages, &service.exclude),
+            request(&service_file(service), &service.packages, &service.exclude),
         );
     }
     for board in boards {

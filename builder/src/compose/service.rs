@@ -111,12 +111,9 @@ mod tests {
         let service = service(
             "remove = [\"usr/share/junk\"]\nlinks = { \"/usr/sbin/iptables\" = \"iptables-nft\" }",
         );
+        let packages = tree(&["usr/sbin/iptables-nft", "usr/share/junk/a", "etc/x"]);
         let parts = Parts {
-            base: vec![&tree(&[
-                "usr/sbin/iptables-nft",
-                "usr/share/junk/a",
-                "etc/x",
-            ])],
+            base: vec![&packages],
             program: Some(Program {
                 name: "ours".to_owned(),
                 content: "elf".into(),

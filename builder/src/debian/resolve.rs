@@ -5,10 +5,12 @@ use std::{
     fmt,
 };
 
+use rubus_service::suggest::nearest;
+
 use super::{
     packages::Package,
     relation::{self, Alternative, Relation},
-    sources::{DEFAULT_RELEASE, nearest},
+    sources::DEFAULT_RELEASE,
     version::Version,
 };
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, fmt, fs, path::Path};
 use anyhow::{Result, bail, ensure};
 use chrono::DateTime;
 use deb822_fast::Deb822;
+use rubus_service::suggest::nearest;
 use serde::{Deserialize, Serialize};
 
 /// The release that images are made of.
@@ -130,16 +131,6 @@ pub fn suite(name: &str) -> Option<&'static Suite> {
         .iter()
         .flat_map(|pool| pool.suites)
         .find(|suite| suite.name == name)
-}
-
-/// The name that is most like another, if any is like it.
-pub(crate) fn nearest<'a>(name: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    names
-        .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, _)| *distance <= 1 + name.len() / 6)
-        .min()
-        .map(|(_, candidate)| candidate)
 }
 
 /// What the user says about mirrors.

@@ -166,11 +166,11 @@ fn read_slot(
     for name in machine.device_trees() {
         if let Some(bytes) = reader.read(name, LARGEST_DEVICE_TREE)? {
             let bytes = match machine {
-                Machine::Raspi4b => {
-                    dtb::for_raspi4b(&bytes).with_context(|| format!("cannot use {name}"))?
-                }
-                Machine::Virt | Machine::Raspi3b => bytes,
-            };
+                Machine::Virt => Ok(bytes),
+                Machine::Raspi3b => dtb::for_raspi3b(&bytes),
+                Machine::Raspi4b => dtb::for_raspi4b(&bytes),
+            }
+            .with_context(|| format!("cannot use {name}"))?;
             let path = folder.join("board.dtb");
             fs::write(&path, bytes)?;
             device_tree = Some(path);

@@ -298,7 +298,26 @@ pub fn for_raspi4b(bytes: &[u8]) -> Result<Vec<u8>> {
         tree.delete_property(card, property);
     }
     tree.delete_node(card, "wifi@1");
+    // Its interrupt never ends once it is the console.
+    tree.disable("serial@7e215040");
+    free_serial_port(&mut tree);
     Ok(tree.to_bytes())
+}
+
+/// Makes the device tree of a Pi 3 fit QEMU's `raspi3b`.
+///
+/// # Errors
+/// When it is damaged.
+pub fn for_raspi3b(bytes: &[u8]) -> Result<Vec<u8>> {
+    let mut tree = DeviceTree::parse(bytes)?;
+    free_serial_port(&mut tree);
+    Ok(tree.to_bytes())
+}
+
+/// On the boards the large UART belongs to Bluetooth, which takes the terminal
+/// away from it; in QEMU it is the console.
+fn free_serial_port(tree: &mut DeviceTree) {
+    tree.delete_node("serial@7e201000", "bluetooth");
 }
 
 #[cfg(test)]

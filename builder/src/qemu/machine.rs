@@ -104,12 +104,17 @@ impl Machine {
 
     /// The command line of the kernel: that of the image, then the console
     /// that QEMU shows, then what was asked for. The last console is the one
-    /// that programs get.
+    /// that programs get. The watchdog of the raspi machines resets them as
+    /// soon as it is started.
     pub(super) fn cmdline(self, image: &str, extra: &str) -> String {
         let additions = match self {
             Self::Virt => "earlycon console=ttyAMA0",
-            Self::Raspi3b => "earlycon=pl011,mmio32,0x3f201000 console=ttyAMA0,115200",
-            Self::Raspi4b => "earlycon=pl011,mmio32,0xfe201000 console=ttyAMA0,115200",
+            Self::Raspi3b => {
+                "earlycon=pl011,mmio32,0x3f201000 console=ttyAMA0,115200 rubus.watchdog=0"
+            }
+            Self::Raspi4b => {
+                "earlycon=pl011,mmio32,0xfe201000 console=ttyAMA0,115200 rubus.watchdog=0"
+            }
         };
         let added: Vec<_> = additions.split(' ').collect();
         image
@@ -221,7 +226,7 @@ mod tests {
         assert_eq!(
             cmdline,
             "console=tty0 console=ttyS1,115200 rubus.slot=PARTUUID=1-02 panic=5 \
-             earlycon=pl011,mmio32,0xfe201000 console=ttyAMA0,115200 rubus.rescue"
+             earlycon=pl011,mmio32,0xfe201000 console=ttyAMA0,115200 rubus.watchdog=0 rubus.rescue"
         );
         let cmdline = Machine::Virt.cmdline("console=ttyAMA0 console=tty0", "");
         assert_eq!(cmdline, "console=tty0 earlycon console=ttyAMA0");

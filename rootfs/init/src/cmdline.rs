@@ -9,6 +9,8 @@ pub(crate) struct Cmdline {
     pub(crate) slot: Option<String>,
     /// `rubus.rescue`: a shell on the console when a step fails.
     pub(crate) rescue: bool,
+    /// `rubus.watchdog=0`: the hardware watchdog stays off.
+    pub(crate) without_watchdog: bool,
 }
 
 impl Cmdline {
@@ -28,6 +30,7 @@ impl Cmdline {
                         .map(str::to_lowercase);
                 }
                 "rubus.rescue" => parsed.rescue = value.as_deref() != Some("0"),
+                "rubus.watchdog" => parsed.without_watchdog = value.as_deref() == Some("0"),
                 _ => {}
             }
         }
@@ -125,6 +128,13 @@ mod tests {
         assert!(Cmdline::parse("rubus.rescue=1").rescue);
         assert!(!Cmdline::parse("rubus.rescue=0").rescue);
         assert!(!Cmdline::parse("rubus.rescued").rescue);
+    }
+
+    #[test]
+    fn the_watchdog_runs_unless_it_is_switched_off() {
+        assert!(!Cmdline::parse("quiet").without_watchdog);
+        assert!(!Cmdline::parse("rubus.watchdog=1").without_watchdog);
+        assert!(Cmdline::parse("rubus.watchdog=0").without_watchdog);
     }
 
     #[test]

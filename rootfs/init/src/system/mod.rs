@@ -13,6 +13,7 @@ pub(crate) use clock::save as save_time;
 use rubus_config::boot::Stage;
 use rubus_config::settings::Settings;
 
+use crate::cmdline::Cmdline;
 use crate::steps::{self, Failed, OnFailure, Outcome, Step};
 use crate::supervise;
 use crate::sys::watchdog::Watchdog;
@@ -49,6 +50,9 @@ const STEPS: &[Step<System>] = &[
     useful("bring up loopback", |_| kernel::loopback()),
     useful("set limits", |_| kernel::set_limits()),
     useful("start the watchdog", |state| {
+        if Cmdline::of_kernel().without_watchdog {
+            return Ok(Some("off, as the command line says".to_owned()));
+        }
         let (watchdog, note) = kernel::start_watchdog()?;
         state.watchdog = watchdog;
         Ok(note)
