@@ -214,7 +214,8 @@ impl Node {
         format!("--- console ---\n{}\n---", lines[from..].join("\n"))
     }
 
-    fn ssh_command(&self) -> Command {
+    /// The start of a command line that logs in; what follows runs on the node.
+    pub fn ssh_command(&self) -> Command {
         let mut command = Command::new("ssh");
         command
             .args(["-p", &self.ssh_port.to_string(), "-i"])
