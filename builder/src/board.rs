@@ -5,8 +5,6 @@
 //! come before those of its sets, sets in the order in which they are named;
 //! texts for kernel and firmware come after, because there the last word wins.
 
-mod source;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -18,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 pub use crate::image::disk::PartitionTable;
+use crate::toml_file::TomlFile;
 
 use rubus_service::suggest;
 
-use self::source::Source;
 use crate::qemu::Machine;
 
 /// What kernel and firmware packages depend on and an image has no use for:
@@ -243,7 +241,7 @@ pub fn load(folder: &Path, name: &str) -> Result<Board> {
             names.join(", ")
         );
     }
-    let source = Source::read(folder.join(format!("{name}.toml")))?;
+    let source = TomlFile::read(folder.join(format!("{name}.toml")))?;
     let file: BoardFile = source.parse()?;
 
     let mut board = Board {
@@ -263,7 +261,7 @@ pub fn load(folder: &Path, name: &str) -> Result<Board> {
     for set in file.sets {
         let path =
             set_path(folder, set.as_ref()).with_context(|| source.place(set.span().start))?;
-        let source = Source::read(path)?;
+        let source = TomlFile::read(path)?;
         let set: SetFile = source.parse()?;
         add_modules(&mut board.modules, set.modules, &source);
         cmdline.extend(set.cmdline.split_whitespace().map(str::to_owned));
@@ -292,7 +290,7 @@ fn set_path(folder: &Path, name: &str) -> Result<PathBuf> {
     Ok(sets.join(format!("{name}.toml")))
 }
 
-fn add_modules(modules: &mut Modules, file: ModulesFile, source: &Source) {
+fn add_modules(modules: &mut Modules, file: ModulesFile, source: &TomlFile) {
     let patterns = |list: Vec<Spanned<String>>| {
         list.into_iter()
             .map(|pattern| Pattern {

@@ -25,6 +25,7 @@ mod reference;
 pub mod sbom;
 pub mod services;
 pub mod sources;
+mod toml_file;
 pub mod tree;
 pub mod ui;
 pub mod unpack;
