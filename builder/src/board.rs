@@ -5,8 +5,6 @@
 //! come before those of its sets, sets in the order in which they are named;
 //! texts for kernel and firmware come after, because there the last word wins.
 
-mod source;
-
 use std::{
     collections::BTreeMap,
     fs,
@@ -18,10 +16,10 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 pub use crate::image::disk::PartitionTable;
+use crate::toml_file::TomlFile;
 
 use rubus_service::suggest;
 
-use self::source::Source;
 use crate::qemu::Machine;
 
 /// What kernel and firmware packages depend on and an image has no use for:
@@ -61,9 +59,11 @@ pub struct Board {
 
 /// Where a board's kernel comes from and how it starts.
 #[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct KernelSpec {
-    /// Debian packages; what they depend on, except [`EXCLUDE`], comes along.
+    /// Debian packages; what they depend on comes along, except what only
+    /// maintainer scripts need.
     pub packages: Vec<String>,
     /// The suite that they come from.
     pub suite: String,
@@ -102,6 +102,7 @@ pub struct Pattern {
 
 /// Files taken from one firmware package.
 #[derive(Clone, Debug, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FirmwareSpec {
     /// The Debian package.
@@ -116,6 +117,7 @@ pub struct FirmwareSpec {
 
 /// Where a firmware file goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// The first partition.
@@ -127,22 +129,35 @@ pub enum Place {
 }
 
 #[derive(Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct BoardFile {
+pub(crate) struct BoardFile {
+    /// One line that says what it is.
     description: String,
+    /// The models that the image boots on.
     models: Vec<String>,
+    /// Files of `boards/sets/` that it is made of too. A set has the keys
+    /// `cmdline`, `modules`, `firmware`, `config` and `autoboot`.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     sets: Vec<Spanned<String>>,
+    /// How the disk is partitioned.
     partition_table: PartitionTable,
+    /// The kernel and how it starts.
     kernel: KernelSpec,
+    /// Which kernel modules are in the image.
     #[serde(default)]
     modules: ModulesFile,
+    /// Files taken from firmware packages.
     #[serde(default)]
     firmware: Vec<FirmwareSpec>,
+    /// `config.txt` of a slot, after what the sets say.
     #[serde(default)]
     config: String,
+    /// `autoboot.txt` of the first partition, after what the sets say.
     #[serde(default)]
     autoboot: String,
+    /// The QEMU machine that stands for the board.
     #[serde(default)]
     qemu: Option<String>,
 }
@@ -162,14 +177,22 @@ struct SetFile {
     autoboot: String,
 }
 
+/// Which kernel modules are in the image.
 #[derive(Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct ModulesFile {
+    /// Modules to keep; what they depend on comes along.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     keep: Vec<Spanned<String>>,
+    /// Modules that the initramfs loads, in this order.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     initramfs: Vec<Spanned<String>>,
+    /// Modules that the system root loads before anything asks for them.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
     early: Vec<Spanned<String>>,
 }
 
@@ -214,11 +237,11 @@ pub fn load(folder: &Path, name: &str) -> Result<Board> {
     if !names.iter().any(|known| known == name) {
         let hint = suggest::hint(name, names.iter().map(String::as_str));
         bail!(
-            "there is no board {name:?}{hint}; the boards are {}",
+            "there is no board {name:?}; the boards are {}{hint}",
             names.join(", ")
         );
     }
-    let source = Source::read(folder.join(format!("{name}.toml")))?;
+    let source = TomlFile::read(folder.join(format!("{name}.toml")))?;
     let file: BoardFile = source.parse()?;
 
     let mut board = Board {
@@ -238,7 +261,7 @@ pub fn load(folder: &Path, name: &str) -> Result<Board> {
     for set in file.sets {
         let path =
             set_path(folder, set.as_ref()).with_context(|| source.place(set.span().start))?;
-        let source = Source::read(path)?;
+        let source = TomlFile::read(path)?;
         let set: SetFile = source.parse()?;
         add_modules(&mut board.modules, set.modules, &source);
         cmdline.extend(set.cmdline.split_whitespace().map(str::to_owned));
@@ -260,14 +283,14 @@ fn set_path(folder: &Path, name: &str) -> Result<PathBuf> {
     let known = names(&sets)?;
     ensure!(
         known.iter().any(|set| set == name),
-        "there is no set {name:?}{}; the sets are {}",
-        suggest::hint(name, known.iter().map(String::as_str)),
-        known.join(", ")
+        "there is no set {name:?}; the sets are {}{}",
+        known.join(", "),
+        suggest::hint(name, known.iter().map(String::as_str))
     );
     Ok(sets.join(format!("{name}.toml")))
 }
 
-fn add_modules(modules: &mut Modules, file: ModulesFile, source: &Source) {
+fn add_modules(modules: &mut Modules, file: ModulesFile, source: &TomlFile) {
     let patterns = |list: Vec<Spanned<String>>| {
         list.into_iter()
             .map(|pattern| Pattern {
@@ -393,7 +416,7 @@ initramfs = ["shared"]
     fn an_unknown_board_is_an_error_that_knows_better() {
         let folder = folder(("", ""), ("", ""));
         let error = load(folder.path(), "abd").unwrap_err().to_string();
-        assert!(error.contains("did you mean \"abc\"?"), "{error}");
+        assert!(error.contains("; did you mean `abc`?"), "{error}");
         let error = load(folder.path(), "toaster").unwrap_err().to_string();
         assert!(!error.contains("did you mean"), "{error}");
         assert!(error.contains("the boards are abc"), "{error}");
@@ -407,7 +430,7 @@ initramfs = ["shared"]
             (
                 ("suite", "sute"),
                 nothing,
-                "abc.toml:10: unknown key \"sute\", did you mean \"suite\"?",
+                "abc.toml:10: unknown key \"sute\"; the keys here are packages, suite, cmdline, consoles, dtbs; did you mean `suite`?",
             ),
             (
                 ("initramfs", "initramfs2"),
@@ -417,7 +440,7 @@ initramfs = ["shared"]
             (
                 nothing,
                 ("config", "confg"),
-                "one.toml:3: unknown key \"confg\", did you mean \"config\"?",
+                "one.toml:3: unknown key \"confg\"; the keys here are cmdline, modules, firmware, config, autoboot; did you mean `config`?",
             ),
             (
                 ("description = \"x\"\n", ""),
@@ -428,7 +451,7 @@ initramfs = ["shared"]
             (
                 ("[\"one\"]", "[\"on\"]"),
                 nothing,
-                "abc.toml:4: there is no set \"on\", did you mean \"one\"?",
+                "abc.toml:4: there is no set \"on\"; the sets are one; did you mean `one`?",
             ),
             (nothing, ("[modules]", "[modules"), "one.toml:4: "),
         ] {

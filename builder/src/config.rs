@@ -11,13 +11,14 @@ use rubus_config::settings::Settings;
 use rubus_service::units::Size;
 use serde::Deserialize;
 
-use crate::{lock, project::Project};
+use crate::{lock, project::Project, toml_file::TomlFile};
 
 /// The name that is looked for in the current folder when no other is given.
 pub const FILE_NAME: &str = "rubus.toml";
 
 /// What a user changes about an image.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Config {
     /// Name of the node.
@@ -39,6 +40,7 @@ pub struct Config {
 
 /// What a user adds to a service.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Additions {
     /// Further Debian packages.
@@ -49,6 +51,7 @@ pub struct Additions {
 
 /// Where Debian packages come from.
 #[derive(Clone, Debug, Default, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Mirrors {
     /// Address of a mirror of `debian`, without the suite.
@@ -71,10 +74,7 @@ impl Config {
             None if Path::new(FILE_NAME).is_file() => Path::new(FILE_NAME),
             None => return Ok(Self::default()),
         };
-        let text =
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-        let mut config: Self =
-            toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))?;
+        let mut config: Self = TomlFile::read(path.to_path_buf())?.parse()?;
         config.folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         if let Some(name) = &config.hostname {
             check_hostname(name).with_context(|| format!("{}: hostname", path.display()))?;
@@ -201,18 +201,17 @@ fn check_hostname(name: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn parse(text: &str) -> Result<Config> {
-        Ok(toml::from_str(text)?)
-    }
-
     #[test]
-    fn an_unknown_key_is_an_error_that_names_its_line() {
-        let error = format!(
-            "{:#}",
-            parse("hostname = \"a\"\nhostnmae = \"b\"").unwrap_err()
+    fn an_unknown_key_is_an_error_that_names_its_line_and_what_was_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE_NAME);
+        fs::write(&file, "hostname = \"a\"\nhostnmae = \"b\"").unwrap();
+        let error = Config::load(Some(&file)).unwrap_err().to_string();
+        assert!(
+            error.contains("rubus.toml:2: unknown key \"hostnmae\""),
+            "{error}"
         );
-        assert!(error.contains("line 2"), "{error}");
-        assert!(error.contains("hostnmae"), "{error}");
+        assert!(error.ends_with("did you mean `hostname`?"), "{error}");
     }
 
     #[test]

@@ -20,9 +20,12 @@ pub mod oci;
 pub mod programs;
 pub mod project;
 pub mod qemu;
+#[cfg(test)]
+mod reference;
 pub mod sbom;
 pub mod services;
 pub mod sources;
+mod toml_file;
 pub mod tree;
 pub mod ui;
 pub mod unpack;

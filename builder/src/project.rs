@@ -1,12 +1,14 @@
 //! The checkout: where definitions, programs and the lock are.
 
 use std::{
-    env, fs,
+    env,
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+
+use crate::toml_file::TomlFile;
 
 /// A checkout of Rubus.
 #[derive(Clone, Debug)]
@@ -71,10 +73,7 @@ impl Project {
     /// # Errors
     /// When `rootfs/system.toml` cannot be read or says something else.
     pub fn system(&self) -> Result<SystemRoot> {
-        let path = self.root.join("rootfs/system.toml");
-        let text =
-            fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        toml::from_str(&text).with_context(|| format!("{} is wrong", path.display()))
+        TomlFile::read(self.root.join("rootfs/system.toml"))?.parse()
     }
 }
 

@@ -2,7 +2,11 @@
 
 use anyhow::Result;
 
-use crate::{board, cli::Listing, project::Project};
+use crate::{
+    board::{self, Board},
+    cli::Listing,
+    project::Project,
+};
 
 /// Lists the boards.
 pub(super) fn run(args: &Listing) -> Result<()> {
@@ -22,10 +26,13 @@ pub(super) fn run(args: &Listing) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&list)?);
         return Ok(());
     }
-    println!("{:<12} {:<44} MODELS", "NAME", "DESCRIPTION");
+    let width = |text: fn(&Board) -> &str| boards.iter().map(|board| text(board).len()).max();
+    let name = width(|board| &board.name).unwrap_or_default();
+    let about = width(|board| &board.description).unwrap_or_default();
+    println!("{:<name$}  {:<about$}  MODELS", "NAME", "DESCRIPTION");
     for board in &boards {
         println!(
-            "{:<12} {:<44} {}",
+            "{:<name$}  {:<about$}  {}",
             board.name,
             board.description,
             board.models.join(", ")

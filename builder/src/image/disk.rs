@@ -36,6 +36,7 @@ const SLOT_LABEL: &str = "RUBUS_A";
 
 /// Kind of partition table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum PartitionTable {
     /// Master boot record, which every board knows.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Changes whenever what is made of the same packages changes.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// Where a part of the data is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

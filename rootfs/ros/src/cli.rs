@@ -66,7 +66,7 @@ pub(crate) enum Command {
 Examples:
   ros service list
   ros service restart ntp
-  ros service exec docker -- docker info"
+  ros service exec ntp -- chronyc tracking"
     )]
     Service(Service),
     /// Show, restart and switch off the system
@@ -131,7 +131,7 @@ Examples:
 Examples:
   ros service exec ntp -- chronyc tracking
   ros service exec console -- bash
-  ros service exec -t never docker -- docker ps > list")]
+  ros service exec -t never udev -- udevadm info --export-db > devices")]
     Exec(Exec),
 }
 

@@ -12,6 +12,8 @@ mod os;
 mod output;
 mod power;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod samples;
 mod service;
 mod table;

@@ -9,6 +9,7 @@ use crate::units::{Period, Size};
 /// One system service, as `service.toml` defines it. Written on the device as
 /// `service.json` beside its bundle.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// The name: that of its folder, not of a key in the file.
@@ -133,6 +134,7 @@ pub struct Service {
 
 /// Whether a service stays or finishes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Runs until it is stopped.
@@ -143,6 +145,7 @@ pub enum Kind {
 
 /// When to start a service again after it ended by itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Restart {
     /// Whatever its exit status was.
@@ -156,6 +159,7 @@ pub enum Restart {
 
 /// What a stop ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Kill {
     /// Every process of the container.
@@ -167,6 +171,7 @@ pub enum Kill {
 
 /// The network of a service.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Network {
     /// The node's own.
@@ -178,6 +183,7 @@ pub enum Network {
 
 /// A namespace that is the node's or the service's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Namespace {
     /// The node's.
@@ -189,9 +195,10 @@ pub enum Namespace {
 
 /// Whether the system call filter is on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Seccomp {
-    /// The filter of [`crate::Service`]s that say nothing of it.
+    /// An allow-list, widened by the capabilities that it keeps.
     #[default]
     Default,
     /// No filter.
@@ -200,6 +207,7 @@ pub enum Seccomp {
 
 /// A system user.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct User {
     /// Login name.
@@ -221,6 +229,7 @@ pub struct User {
 
 /// A system group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// Name.
@@ -231,6 +240,7 @@ pub struct Group {
 
 /// Bounds on what a service may use.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Memory, swap included; what goes beyond is killed.
@@ -245,6 +255,7 @@ pub struct Limits {
 
 /// A health check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(try_from = "RawHealth", into = "RawHealth")]
 pub struct Health {
     /// What is tried.
@@ -270,18 +281,26 @@ pub enum Probe {
 }
 
 #[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 struct RawHealth {
+    /// A command inside the container that ends with 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exec: Option<Vec<String>>,
+    /// An address that answers with a 2xx or 3xx status: `http://127.0.0.1:8080/healthz`,
+    /// or `http://unix:/run/x.sock:/path` for a unix socket of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<String>,
+    /// A port of the loopback that accepts a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     tcp: Option<u16>,
+    /// Time between two tries.
     #[serde(default = "ten_seconds")]
     interval: Period,
+    /// After which a try counts as failed.
     #[serde(default = "ten_seconds")]
     timeout: Period,
+    /// Failures in a row that make a healthy service unhealthy.
     #[serde(default = "three")]
     retries: u32,
 }

@@ -10,11 +10,8 @@ pub(crate) fn text(access: &Access) -> String {
     text.push_str(match access.count {
         0 => {
             "Nobody can log in: this node has no ssh key, and there is no default password.\n\
-             Add a key to the configuration and build the image with it:\n\n    \
-             # rubus.toml\n    \
-             [ssh]\n    \
-             authorized_keys = [\"ssh-ed25519 ... you@example\"]\n\n    \
-             rubus build --board BOARD --config rubus.toml\n\n"
+             Build the image with a key of yours, and write it again:\n\n    \
+             rubus build --board BOARD --ssh-key ~/.ssh/id_ed25519.pub\n\n"
         }
         _ => {
             "Log in with your ssh key: ssh rubus@\\n.local\n\
@@ -32,7 +29,7 @@ mod tests {
     #[test]
     fn a_node_without_a_key_says_how_to_add_one() {
         let text = text(&with_keys(&[]));
-        assert!(text.contains("authorized_keys = "));
+        assert!(text.contains("rubus build --board BOARD --ssh-key"));
         assert!(text.contains("no ssh key"));
     }
 

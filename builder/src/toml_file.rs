@@ -8,33 +8,33 @@ use serde::de::DeserializeOwned;
 
 /// The text of a file and its path.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(crate) struct TomlFile {
     path: PathBuf,
     text: String,
 }
 
-impl Source {
+impl TomlFile {
     /// Reads a file.
-    pub(super) fn read(path: PathBuf) -> Result<Self> {
+    pub(crate) fn read(path: PathBuf) -> Result<Self> {
         let text =
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Self { path, text })
     }
 
     /// The name of the file, with its path.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         self.path.display().to_string()
     }
 
     /// File and line of an offset in the text.
-    pub(super) fn place(&self, offset: usize) -> String {
+    pub(crate) fn place(&self, offset: usize) -> String {
         let before = &self.text.as_bytes()[..offset.min(self.text.len())];
         let line = 1 + before.iter().filter(|&&byte| byte == b'\n').count();
         format!("{}:{line}", self.name())
     }
 
     /// Reads the text as a definition.
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
+    pub(crate) fn parse<T: DeserializeOwned>(&self) -> Result<T> {
         toml::from_str(&self.text).map_err(|error| {
             let place = match error.span() {
                 Some(span) => self.place(span.start),
@@ -53,9 +53,9 @@ fn explain(message: &str) -> String {
         Some(key) if message.starts_with("unknown field") => {
             let known: Vec<&str> = quoted.collect();
             format!(
-                "unknown key {key:?}{}; the keys here are {}",
-                suggest::hint(key, known.iter().copied()),
-                known.join(", ")
+                "unknown key {key:?}; the keys here are {}{}",
+                known.join(", "),
+                suggest::hint(key, known.iter().copied())
             )
         }
         Some(key) if message.starts_with("missing field") => format!("the key {key:?} is missing"),
