@@ -179,15 +179,21 @@ impl fmt::Display for Slot {
         }
         writeln!(f, "\n  Services")?;
         let rows = manifest.services.iter().map(|(name, service)| {
-            let packages: Vec<_> = service
-                .packages
-                .iter()
-                .map(|(package, version)| format!("{package} {version}"))
-                .collect();
             let state = if service.enabled { "on" } else { "off" };
-            [name.clone(), state.to_owned(), packages.join(", ")]
+            // Their names fill a screen; programs get them from the JSON.
+            let packages = match service.packages.len() {
+                0 => String::new(),
+                1 => "1 package".to_owned(),
+                count => format!("{count} packages"),
+            };
+            [
+                name.clone(),
+                state.to_owned(),
+                packages,
+                service.description.clone(),
+            ]
         });
-        write_table(f, "    ", [Align::Left; 3], rows)
+        write_table(f, "    ", [Align::Left; 4], rows)
     }
 }
 

@@ -136,7 +136,7 @@ Slot A: Rubus 0.1.0 for rpi4, kernel 6.12.94, build 0123
     3.0 MiB  modules
 
   Services
-    ntp  on  chrony 4.6
+    ntp  on  1 package  Network time
 ",
         image.display(),
         uuid(0),
