@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 pub use crate::image::disk::PartitionTable;
-use crate::toml_file::TomlFile;
+use crate::{debian::sources, toml_file::TomlFile};
 
 use rubus_service::suggest;
 
@@ -306,6 +306,7 @@ fn add_modules(modules: &mut Modules, file: ModulesFile, source: &TomlFile) {
 
 /// Holds a board to what the rest of the system relies on.
 fn check(board: &Board) -> Result<()> {
+    sources::pool(&board.kernel.suite).context("kernel.suite")?;
     let cmdline = &board.kernel.cmdline;
     ensure!(
         !cmdline.contains(['\n', '"']),
@@ -465,6 +466,11 @@ initramfs = ["shared"]
         let nothing = ("", "");
         for (board, set, expected) in [
             (("={slot}", "=0"), nothing, "rubus.slot"),
+            (
+                ("\"trixie\"", "\"trixy\""),
+                nothing,
+                "kernel.suite: there is no suite \"trixy\"; did you mean \"trixie\"?",
+            ),
             (
                 nothing,
                 ("cgroup_enable=memory", "quiet"),

@@ -107,7 +107,7 @@ fn wrong_usage_is_told_apart_from_failure() {
 fn a_configuration_that_is_not_understood_is_refused_with_its_place() {
     says(
         &refused("hostname = \"a\"\nhostnmae = \"b\"\n"),
-        &["rubus.toml", "line 2", "hostname"],
+        &["rubus.toml:2: ", "hostnmae", "did you mean `hostname`?"],
     );
     says(
         &refused("[services]\ndoker = false\n"),
@@ -116,7 +116,7 @@ fn a_configuration_that_is_not_understood_is_refused_with_its_place() {
     says(&refused("hostname = \"not a name\"\n"), &["host name"]);
     says(&refused("slot_size = \"large\"\n"), &["slot_size", "large"]);
     says(&refused("ssh_keys = [\"absent.pub\"]\n"), &["absent.pub"]);
-    says(&refused("[services\n"), &["line 1"]);
+    says(&refused("[services\n"), &["rubus.toml:1: "]);
     let said = must_fail(
         build(Path::new("out")).args(["--config", "/absent/rubus.toml"]),
         1,
@@ -152,7 +152,10 @@ fn definitions_that_are_wrong_are_refused_with_file_line_and_key() {
         "suite = \"trixie\"",
         "suite = \"trixy\"",
     );
-    says(&checkout.refused(), &["trixy", "trixie"]);
+    says(
+        &checkout.refused(),
+        &["boards/qemu-virt.toml", "trixy", "did you mean \"trixie\"?"],
+    );
 
     let checkout = Checkout::new();
     checkout.edit("boards/qemu-virt.toml", "partition_table =", "partitions =");

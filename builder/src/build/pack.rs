@@ -62,7 +62,8 @@ impl Parts<'_> {
                 &self.boot_partition(),
                 &slot,
                 &image,
-            )?;
+            )
+            .with_context(|| format!("cannot write the image in {}", folder.display()))?;
             Ok((ranges, manifest))
         })?;
         ui.step("Compression and map", |bar| {
@@ -91,7 +92,7 @@ impl Parts<'_> {
         let timestamp = u32::try_from(self.info.timestamp)?;
         let options = squashfs::Options::default();
         let stats = squashfs::write(self.system, timestamp, options, file.as_file_mut())
-            .context("cannot write the system image")?;
+            .with_context(|| format!("cannot write the system image in {}", folder.display()))?;
         Ok(Packed {
             content: Content::Slice {
                 file: CacheFile::new(file.path().to_path_buf()),
