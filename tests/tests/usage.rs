@@ -114,7 +114,10 @@ fn a_configuration_that_is_not_understood_is_refused_with_its_place() {
         &["doker", "did you mean `docker`?"],
     );
     says(&refused("hostname = \"not a name\"\n"), &["host name"]);
-    says(&refused("slot_size = \"large\"\n"), &["rubus.toml:1: ", "large"]);
+    says(
+        &refused("slot_size = \"large\"\n"),
+        &["rubus.toml:1: ", "large"],
+    );
     says(&refused("ssh_keys = [\"absent.pub\"]\n"), &["absent.pub"]);
     says(&refused("[services\n"), &["rubus.toml:1: "]);
     let said = must_fail(
