@@ -153,6 +153,9 @@ pub enum Machine {
 pub struct Inspect {
     /// The image, compressed or not
     pub image: PathBuf,
+    /// List the packages of each service, with their versions
+    #[arg(long)]
+    pub packages: bool,
     /// For programs
     #[arg(long)]
     pub json: bool,

@@ -137,6 +137,7 @@ impl Write for Hasher {
     }
 }
 
+/// For people; the alternate form (`{:#}`) lists the packages of each service.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let table = match self.partition_table {
@@ -180,7 +181,7 @@ impl fmt::Display for Slot {
         writeln!(f, "\n  Services")?;
         let rows = manifest.services.iter().map(|(name, service)| {
             let state = if service.enabled { "on" } else { "off" };
-            // Their names fill a screen; programs get them from the JSON.
+            // Their names fill a screen.
             let packages = match service.packages.len() {
                 0 => String::new(),
                 1 => "1 package".to_owned(),
@@ -193,7 +194,18 @@ impl fmt::Display for Slot {
                 service.description.clone(),
             ]
         });
-        write_table(f, "    ", [Align::Left; 4], rows)
+        write_table(f, "    ", [Align::Left; 4], rows)?;
+        if f.alternate() {
+            for (name, service) in &manifest.services {
+                if !service.packages.is_empty() {
+                    writeln!(f, "\n  Packages of {name}")?;
+                    let packages = service.packages.iter();
+                    let rows = packages.map(|(name, version)| [name.clone(), version.clone()]);
+                    write_table(f, "    ", [Align::Left; 2], rows)?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@
 //! the test command built, machines from QEMU through `rubus run`, and what a
 //! node does is seen over ssh, HTTP and its serial console.
 
+pub mod checkout;
 pub mod disk;
 pub mod image;
 pub mod node;

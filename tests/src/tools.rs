@@ -19,7 +19,8 @@ pub fn scratch() -> PathBuf {
     folder
 }
 
-fn target() -> PathBuf {
+/// Where cargo puts what it makes.
+pub fn target() -> PathBuf {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => project().join(folder),
         None => project().join("target"),

@@ -315,9 +315,15 @@ fn inspect_says_what_is_in_an_image() {
             assert!(manifest["sizes"]["service docker"].as_u64().unwrap() > 10 << 20);
         }
         let said = must(rubus().arg("inspect").arg(&image.path));
-        for word in [image.board, "Slot A", "service docker", "docker.io 26.1.5"] {
+        for word in [image.board, "Slot A", "service docker", "24 packages"] {
             assert!(said.contains(word), "no {word:?} in\n{said}");
         }
+        let said = must(rubus().args(["inspect", "--packages"]).arg(&image.path));
+        let engine = said
+            .lines()
+            .filter_map(|line| line.trim().split_once(' '))
+            .find(|(name, _)| *name == "docker.io");
+        assert!(engine.unwrap().1.trim().starts_with("26.1.5"), "{said}");
     }
 }
 
