@@ -55,6 +55,10 @@ impl Pieces<'_> {
             Node::file(0o644, serde_json::to_vec_pretty(self.info)?),
         )?;
         tree.insert(
+            inside(paths::OS_RELEASE),
+            Node::file(0o644, self.info.os_release()),
+        )?;
+        tree.insert(
             inside(paths::IMAGE_CONFIG),
             Node::file(0o600, toml::to_string_pretty(&self.plan.settings)?),
         )?;

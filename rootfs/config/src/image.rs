@@ -17,3 +17,20 @@ pub struct ImageInfo {
     /// Release of the kernel, as in `uname -r`.
     pub kernel: String,
 }
+
+impl ImageInfo {
+    /// The content of `/usr/lib/os-release`, as `os-release(5)` has it. The
+    /// parts come from Debian.
+    pub fn os_release(&self) -> String {
+        let Self {
+            version,
+            build_id,
+            board,
+            ..
+        } = self;
+        format!(
+            "PRETTY_NAME=\"Rubus {version}\"\nNAME=Rubus\nID=rubus\nID_LIKE=debian\n\
+             VERSION_ID={version}\nBUILD_ID={build_id}\nVARIANT_ID={board}\n"
+        )
+    }
+}

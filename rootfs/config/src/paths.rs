@@ -16,6 +16,8 @@ pub const STATE: &str = "/var/lib/rubus";
 pub const SERVICES: &str = "/usr/lib/rubus/services";
 /// What the image says of itself, as [`crate::image::ImageInfo`] in JSON.
 pub const IMAGE_INFO: &str = "/usr/share/rubus/image.json";
+/// What programs of others call the system, as in `os-release(5)`.
+pub const OS_RELEASE: &str = "/usr/lib/os-release";
 /// The configuration that the image was built with, in TOML.
 pub const IMAGE_CONFIG: &str = "/usr/share/rubus/config.toml";
 /// Function images to load on first boot, and `functions.json`.
