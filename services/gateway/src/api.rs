@@ -2,7 +2,7 @@
 
 mod functions;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -127,14 +127,19 @@ async fn not_found() -> Response {
     (StatusCode::NOT_FOUND, "404 page not found\n").into_response()
 }
 
+/// How long a look at the engine may take: one that starts accepts connections
+/// long before it answers, and whoever asks for our health waits.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// The gateway is healthy when it answers. Whether the engine is there is told
 /// besides: a gateway that waits for its engine is not helped by a restart.
 async fn health<P: Provider>(State(gateway): State<Arc<Gateway<P>>>) -> Response {
-    let body = match gateway.provider.ready().await {
-        Ok(()) => json!({ "status": "ok", "provider": "ready" }),
-        Err(error) => {
-            json!({ "status": "ok", "provider": "unavailable", "reason": error.to_string() })
-        }
+    let unavailable =
+        |reason: String| json!({ "status": "ok", "provider": "unavailable", "reason": reason });
+    let body = match tokio::time::timeout(LOOK, gateway.provider.ready()).await {
+        Ok(Ok(())) => json!({ "status": "ok", "provider": "ready" }),
+        Ok(Err(error)) => unavailable(error.to_string()),
+        Err(_) => unavailable(format!("no answer within {} s", LOOK.as_secs())),
     };
     json_answer(&body)
 }

@@ -461,6 +461,13 @@ async fn while_the_engine_is_away_everything_says_so_and_then_works_again() {
     assert_eq!(server.open("POST", "/function/echo", "").await.status, 200);
     let health = server.open("GET", "/healthz", "").await;
     assert_eq!(health.json()["provider"], "ready");
+
+    *memory.silent.lock().unwrap() = true;
+    let health = server.open("GET", "/healthz", "").await;
+    assert_eq!(
+        (health.status, health.json()["provider"].as_str()),
+        (200, Some("unavailable"))
+    );
 }
 
 #[tokio::test]

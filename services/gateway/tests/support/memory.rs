@@ -33,6 +33,9 @@ pub(crate) struct Memory {
     images: Mutex<BTreeSet<String>>,
     /// Set to make every operation fail as if the engine were away.
     pub(crate) away: Mutex<bool>,
+    /// Set to have it accept questions and never answer, as an engine that
+    /// starts.
+    pub(crate) silent: Mutex<bool>,
     /// Replicas started so far.
     pub(crate) starts: AtomicUsize,
 }
@@ -166,6 +169,9 @@ impl Provider for Memory {
     }
 
     async fn ready(&self) -> Result<()> {
+        if *self.silent.lock().unwrap() {
+            std::future::pending::<()>().await;
+        }
         self.check()
     }
 
