@@ -8,3 +8,4 @@ pub mod paths;
 pub mod power;
 pub mod reaped;
 pub mod settings;
+pub mod view;

@@ -11,6 +11,12 @@ const HOST_FILES: [&str; 5] = [
     "/etc/resolv.conf",
 ];
 
+/// Where the settings of each service are on the node: a folder each, with the
+/// keys that its `settings` name and no others.
+pub const SETTINGS: &str = "/run/rubus/settings";
+/// Where a service that names settings finds its own.
+pub const SETTINGS_INSIDE: &str = "/run/settings";
+
 /// A path that has to exist in the root of a service, because its root is
 /// read-only when mounts are made.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -182,6 +188,14 @@ fn standard(service: &Service) -> Vec<Mount> {
         "tmpfs",
         &["nosuid", "nodev", "mode=1777", "size=64m"],
     ));
+    if !service.settings.is_empty() {
+        all.push(mount(
+            SETTINGS_INSIDE,
+            "bind",
+            &format!("{SETTINGS}/{}", service.name),
+            &["bind", "ro", "nosuid", "nodev", "noexec"],
+        ));
+    }
     if service.network == Network::Host {
         for path in HOST_FILES {
             all.push(mount(

@@ -1,36 +1,93 @@
-//! The engine's first process. It starts containerd and dockerd side by side,
-//! because dockerd needs seconds on a small board before it talks to
-//! containerd, and ends with either: what remains is half an engine.
+//! The engine's first process. It writes down what the settings say, starts
+//! containerd and dockerd side by side, because dockerd needs seconds on a small
+//! board before it talks to containerd, and ends with either: what remains is
+//! half an engine.
+
+mod daemon;
 
 use std::{
-    io,
+    fs, io,
     os::unix::process::CommandExt,
+    path::Path,
     process::{Child, Command, ExitCode, ExitStatus},
 };
 
 use nix::{
+    mount::{MsFlags, mount},
     sys::{
         prctl,
         signal::{Signal, kill},
     },
     unistd::Pid,
 };
+use rubus_config::{paths, settings::Settings, view};
 use signal_hook::{
     consts::{SIGCHLD, SIGHUP, SIGINT, SIGTERM},
     iterator::Signals,
 };
 
+/// What the image says about dockerd.
+const IMAGE: &str = "/etc/docker/daemon.json";
+/// The same with the settings, in memory.
+const MERGED: &str = "/run/daemon.json";
+/// Where the engine keeps everything, as containers that look into it expect.
+const DATA_ROOT: &str = "/var/lib/docker";
+/// What is mounted there when nothing else is asked for.
+const USUAL_DATA: &str = "/data/docker";
+
 fn main() -> ExitCode {
-    match run(
-        Command::new("/usr/bin/containerd"),
-        Command::new("/usr/sbin/dockerd"),
-    ) {
+    match start() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn start() -> Result<(), String> {
+    let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
+        eprintln!("{error}; going on as if nothing were set");
+        Settings::default()
+    });
+    write_configuration(&settings)?;
+    mount_data(settings.docker.data_root.as_str())?;
+    let environment = daemon::environment(&settings.proxy);
+    let mut containerd = Command::new("/usr/bin/containerd");
+    containerd.envs(environment.clone());
+    let mut dockerd = Command::new("/usr/sbin/dockerd");
+    dockerd.args(["--config-file", MERGED]).envs(environment);
+    run(containerd, dockerd)
+}
+
+fn write_configuration(settings: &Settings) -> Result<(), String> {
+    let text = fs::read(IMAGE).map_err(|error| format!("cannot read {IMAGE}: {error}"))?;
+    let image = serde_json::from_slice(&text)
+        .map_err(|error| format!("cannot understand {IMAGE}: {error}"))?;
+    let (merged, refused) = daemon::configuration(image, &settings.docker);
+    for line in refused {
+        eprintln!("{line}");
+    }
+    let text = serde_json::to_vec_pretty(&merged).map_err(|error| error.to_string())?;
+    fs::write(MERGED, text).map_err(|error| format!("cannot write {MERGED}: {error}"))
+}
+
+/// Mounts the folder that is asked for where the engine keeps its data.
+fn mount_data(folder: &str) -> Result<(), String> {
+    if folder == USUAL_DATA {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)
+        .map_err(|error| format!("cannot make {folder} (docker.data_root): {error}"))?;
+    let none = None::<&str>;
+    mount(
+        Some(folder),
+        DATA_ROOT,
+        none,
+        MsFlags::MS_BIND | MsFlags::MS_REC,
+        none,
+    )
+    .map_err(|error| format!("cannot mount {folder} (docker.data_root): {error}"))
 }
 
 /// Runs both until they are asked to end, or one of them ends.
