@@ -14,6 +14,7 @@ pub(crate) enum Call {
     Start(String),
     Stop(String),
     Restart(String),
+    Reload(String),
     Logs {
         service: String,
         tail: Option<usize>,
@@ -36,6 +37,7 @@ pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
         ["v1", "services", name, "start"] => (Call::Start(name.to_owned()), "POST"),
         ["v1", "services", name, "stop"] => (Call::Stop(name.to_owned()), "POST"),
         ["v1", "services", name, "restart"] => (Call::Restart(name.to_owned()), "POST"),
+        ["v1", "services", name, "reload"] => (Call::Reload(name.to_owned()), "POST"),
         ["v1", "services", name, "logs"] => (logs(name, query)?, "GET"),
         ["v1", "boot"] => (Call::Boot, "GET"),
         ["v1", "power"] if request.method != "POST" => return Err(wrong_method("POST")),
@@ -114,6 +116,10 @@ mod tests {
         assert_eq!(
             ask("POST", "/v1/services/ntp/restart", ""),
             Ok(Call::Restart(name()))
+        );
+        assert_eq!(
+            ask("POST", "/v1/services/ntp/reload", ""),
+            Ok(Call::Reload(name()))
         );
         assert_eq!(ask("GET", "/v1/boot", ""), Ok(Call::Boot));
         let logs = |tail, follow| {

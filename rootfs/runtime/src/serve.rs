@@ -12,6 +12,7 @@ use crate::{
     daemon::Daemon,
     http::{self, Failure, Request},
     machine::{Event, Micros},
+    process,
 };
 
 impl Daemon {
@@ -46,6 +47,25 @@ impl Daemon {
                 let unit = self.find_for_start(&name)?;
                 self.supervisor.dispatch(unit, Event::Restart, now);
                 self.clients.wait(client, Wish::Ready(unit));
+            }
+            Call::Reload(name) => {
+                let unit = self.find_for_start(&name)?;
+                let reloaded = self.supervisor.unit(unit);
+                let signal = reloaded.service.reload_signal_number();
+                match (signal, reloaded.machine.main) {
+                    (Some(signal), Some(main)) => {
+                        process::signal(main, signal);
+                        return Ok(Some(http::json(200, &self.status(unit))));
+                    }
+                    // It reads them when it starts.
+                    _ if !reloaded.machine.wanted => {
+                        return Ok(Some(http::json(200, &self.status(unit))));
+                    }
+                    _ => {
+                        self.supervisor.dispatch(unit, Event::Restart, now);
+                        self.clients.wait(client, Wish::Ready(unit));
+                    }
+                }
             }
             Call::Stop(name) => {
                 let unit = self.find(&name)?;

@@ -90,9 +90,15 @@ pub struct Service {
     /// Bounds on what it may use.
     #[serde(default)]
     pub limits: Limits,
-    /// Configuration keys whose change restarts it.
+    /// Configuration keys that it reads; their change restarts it. It finds
+    /// their values, and those of no other keys, in
+    /// `/run/settings/settings.json`.
     #[serde(default)]
     pub settings: Vec<String>,
+    /// The signal that makes it read its settings anew, where it need not be
+    /// restarted for that.
+    #[serde(default)]
+    pub reload_signal: Option<String>,
 
     // What it may see and do.
     /// Its network.

@@ -224,6 +224,11 @@ impl Service {
         self.tmpfs.iter().filter_map(|it| it.parse().ok())
     }
 
+    /// The number of the signal that makes it read its settings anew.
+    pub fn reload_signal_number(&self) -> Option<i32> {
+        crate::signals::number(self.reload_signal.as_deref()?)
+    }
+
     /// The number of the signal that asks it to stop.
     pub fn stop_signal_number(&self) -> i32 {
         crate::signals::number(&self.stop_signal).unwrap_or(15)

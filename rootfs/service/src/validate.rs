@@ -54,12 +54,16 @@ fn identity(service: &Service) -> Result<(), Problem> {
     if service.after.contains(name) {
         return problem("after", format!("{name} waits for itself; remove it here"));
     }
-    if signals::number(&service.stop_signal).is_none() {
-        let hint = suggest::hint(&service.stop_signal, signals::names());
-        return problem(
-            "stop_signal",
-            format!("\"{}\" is not a signal{hint}", service.stop_signal),
-        );
+    for (key, signal) in [
+        ("stop_signal", Some(&service.stop_signal)),
+        ("reload_signal", service.reload_signal.as_ref()),
+    ] {
+        if let Some(signal) = signal
+            && signals::number(signal).is_none()
+        {
+            let hint = suggest::hint(signal, signals::names());
+            return problem(key, format!("\"{signal}\" is not a signal{hint}"));
+        }
     }
     if let Some(key) = service
         .environment

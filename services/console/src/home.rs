@@ -1,4 +1,4 @@
-//! The user's home folder, made on the first boot.
+//! The home folders of people, made when they are new.
 
 use std::{
     fs::{self, Permissions},
@@ -7,17 +7,14 @@ use std::{
     path::Path,
 };
 
-/// User and group of `rubus`; see service.toml.
-const OWNER: u32 = 1000;
-
-/// Makes a home folder from a skeleton, unless there is one. It appears whole:
+/// Makes the home folder of a user from a skeleton, unless there is one. It appears whole:
 /// a power cut on the way leaves nothing but a folder that the next boot makes
 /// anew.
 ///
 /// # Errors
 /// When it cannot be made.
-pub(crate) fn ensure(home: &Path, skeleton: &Path) -> Result<(), String> {
-    ensure_as(home, skeleton, OWNER)
+pub(crate) fn ensure(home: &Path, skeleton: &Path, owner: u32) -> Result<(), String> {
+    ensure_as(home, skeleton, owner)
         .map_err(|error| format!("cannot make {}: {error}", home.display()))
 }
 

@@ -2,11 +2,11 @@
 //! container. It prepares what sshd and the terminals need, starts them and
 //! keeps them running.
 
-mod access;
+mod accounts;
 mod home;
 mod host_keys;
 mod issue;
-mod settings;
+mod people;
 mod supervisor;
 mod terminals;
 mod tools;
@@ -23,6 +23,8 @@ use nix::sys::{
     signalfd::{SfdFlags, SignalFd},
 };
 
+use accounts::Files;
+use rubus_config::{paths, settings::Settings, view};
 use supervisor::Supervisor;
 
 /// How often a screen that appeared later is looked for: its driver loads while
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     // Before any child is started: its end must not be missed.
     let signals = block_signals().map_err(|error| format!("cannot block signals: {error}"))?;
-    prepare()?;
+    let image = prepare()?;
+    put_settings(&image)?;
 
     let start = Instant::now();
     let mut supervisor = Supervisor::new();
@@ -58,6 +61,13 @@ fn run() -> Result<(), String> {
             .min(LOOK_FOR_SCREENS);
         match next_signal(&signals, wait).map_err(|error| format!("cannot wait: {error}"))? {
             Some(Signal::SIGCHLD) => supervisor.reap(start.elapsed()),
+            // The settings changed. Whoever is logged in stays.
+            Some(Signal::SIGHUP) => {
+                if let Err(error) = put_settings(&image) {
+                    eprintln!("{error}");
+                }
+                supervisor.signal("sshd", Signal::SIGHUP);
+            }
             Some(_) => {
                 supervisor.stop();
                 return Ok(());
@@ -69,36 +79,46 @@ fn run() -> Result<(), String> {
 
 /// Everything that has to be there before somebody logs in. Only what makes ssh
 /// impossible is an error; with anything else a node is still worth reaching.
-fn prepare() -> Result<(), String> {
+fn prepare() -> Result<Files, String> {
     for folder in ["/run/console", "/run/sshd"] {
         tools::make_folder(Path::new(folder))?;
     }
-    let settings = settings::read(Path::new(rubus_config::paths::CONFIG)).unwrap_or_else(|error| {
-        eprintln!("{error}; nobody may log in until it is repaired");
-        rubus_config::settings::Settings::default()
-    });
-    let access = access::Access::of(&settings);
-    for line in &access.refused {
-        eprintln!("{line}");
-    }
-    tools::write(Path::new("/run/console/authorized_keys"), &access.keys)?;
-    tools::write(Path::new("/run/console/issue"), issue::text(&access))?;
+    let image = people::image()?;
+    people::mount_files()?;
     host_keys::ensure(Path::new("/var/lib/rubus/console/ssh"), tools::ssh_keygen)?;
-    for outcome in [
-        home::ensure(Path::new("/home/rubus"), Path::new("/etc/skel")),
-        tools::link_docker_socket(),
-        tools::allow_ping(),
-    ] {
+    for outcome in [tools::link_docker_socket(), tools::allow_ping()] {
         if let Err(error) = outcome {
             eprintln!("{error}");
         }
     }
-    Ok(())
+    Ok(image)
+}
+
+/// Puts what the settings say into effect.
+fn put_settings(image: &Files) -> Result<(), String> {
+    let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
+        eprintln!("{error}; nobody may log in until it is repaired");
+        Settings::default()
+    });
+    let accounts = people::put(image, &settings)?;
+    tools::write(
+        Path::new(tools::SSHD_CONFIG),
+        people::sshd_config(&accounts, &settings),
+    )?;
+    let passwords = settings.users.values();
+    let passwords = passwords.filter(|user| user.password_hash.is_some());
+    let issue = issue::text(accounts.keys(), passwords.count());
+    tools::write(Path::new("/run/console/issue"), issue)
 }
 
 fn block_signals() -> io::Result<SignalFd> {
     let mut signals = SigSet::empty();
-    for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
+    for signal in [
+        Signal::SIGCHLD,
+        Signal::SIGHUP,
+        Signal::SIGINT,
+        Signal::SIGTERM,
+    ] {
         signals.add(signal);
     }
     signals.thread_block()?;

@@ -142,6 +142,18 @@ impl Supervisor {
         }
     }
 
+    /// Sends a signal to a program, if it runs.
+    pub(crate) fn signal(&self, name: &str, signal: Signal) {
+        for kept in &self.kept {
+            if let Some(child) = &kept.child
+                && kept.program.name == name
+            {
+                // It may have ended by itself.
+                let _ = kill(Pid::from_raw(child.id().cast_signed()), signal);
+            }
+        }
+    }
+
     /// Asks everything to end. Who still runs then, sessions too, ends with the
     /// container.
     pub(crate) fn stop(&mut self) {

@@ -20,10 +20,15 @@ const ENGINE_SOCKET: &str = "/run/rubus/docker/docker.sock";
 /// Where everyone looks for it.
 const USUAL_SOCKET: &str = "/run/docker.sock";
 
+/// What sshd is told; see [`crate::people::sshd_config`].
+pub(crate) const SSHD_CONFIG: &str = "/run/console/sshd_config";
+
 /// sshd, in the foreground, logging to standard error.
 pub(crate) fn sshd() -> Program {
     let mut command = Command::new("/usr/sbin/sshd");
-    command.args(["-D", "-e"]).stdin(Stdio::null());
+    command
+        .args(["-D", "-e", "-f", SSHD_CONFIG])
+        .stdin(Stdio::null());
     Program {
         name: "sshd".to_owned(),
         command,

@@ -19,8 +19,10 @@ pub struct User {
     pub password_hash: Option<PasswordHash>,
     /// Further groups, such as `docker`.
     pub groups: Vec<GroupName>,
-    /// Whether the user may become root.
-    pub sudo: Sudo,
+    /// Whether the user may become root. Without this key `rubus` may without
+    /// being asked, and nobody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sudo: Option<Sudo>,
     /// The program that a login starts.
     pub shell: AbsolutePath,
 }
@@ -31,19 +33,18 @@ impl Default for User {
             ssh_authorized_keys: Vec::new(),
             password_hash: None,
             groups: Vec::new(),
-            sudo: Sudo::default(),
+            sudo: None,
             shell: AbsolutePath::known("/bin/bash"),
         }
     }
 }
 
 /// Whether a user may become root by `sudo`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Sudo {
     /// No.
-    #[default]
     No,
     /// Yes, with the password of the user.
     WithPassword,
