@@ -14,7 +14,7 @@ use rubus_config::image::ImageInfo;
 
 pub use self::pack::image_path;
 use self::{
-    assemble::{Pieces, Sets},
+    assemble::{Pieces, Pulled, Sets},
     pack::{Parts, cores},
     plan::Plan,
     record::Record,
@@ -109,6 +109,7 @@ pub fn run(
     let pieces = Pieces {
         plan: &plan,
         sets: &sets,
+        images: &unpacked.images,
         programs: &programs,
         kernel: &kernel,
         firmware: &firmware,
@@ -157,8 +158,8 @@ fn fetch(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<()> {
 struct Unpacked {
     /// Packages, by their id in the lock.
     packages: BTreeMap<String, Tree>,
-    /// Images of registries, by the set of the service that they are for.
-    images: BTreeMap<String, Tree>,
+    /// Images of registries, by the service that they are for.
+    images: BTreeMap<String, Pulled>,
 }
 
 /// Unpacks all packages but those of the kernel, which has a cache of its own.
@@ -184,22 +185,22 @@ fn unpack(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<Unpacked> {
 }
 
 /// Pulls and unpacks the images that services name.
-fn pull_images(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<BTreeMap<String, Tree>> {
-    let mut trees = BTreeMap::new();
+fn pull_images(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<BTreeMap<String, Pulled>> {
+    let mut images = BTreeMap::new();
     for service in &plan.services {
-        let Some(reference) = &service.image else {
+        let Some(locked) = plan.image(service)? else {
             continue;
         };
-        let locked = plan
-            .lock
-            .image(reference, &requests::service_file(service))?;
-        let tree = ui.step("Image", |bar| {
+        let image = ui.step("Image", |bar| {
             let image = context.registry()?.pull(locked, &Downloads::new(bar))?;
-            image.tree(&context.cache)
+            Ok(Pulled {
+                tree: image.tree(&context.cache)?,
+                config: image.config,
+            })
         })?;
-        trees.insert(requests::service_set(service), tree);
+        images.insert(service.name.clone(), image);
     }
-    Ok(trees)
+    Ok(images)
 }
 
 impl Unpacked {
@@ -209,9 +210,6 @@ impl Unpacked {
             let trees = plan.set(name)?.into_iter();
             let trees = trees.filter_map(|package| self.packages.get(&package.id()));
             sets.insert(name.to_owned(), trees.collect());
-        }
-        for (name, tree) in &self.images {
-            sets.entry(name.clone()).or_default().push(tree);
         }
         Ok(sets)
     }

@@ -13,7 +13,7 @@ use crate::{
     debian::resolve::Request,
     functions::{self, Definition},
     image::disk,
-    lock::{Lock, LockedPackage},
+    lock::{Lock, LockedImage, LockedPackage},
     programs,
     project::{Project, SystemRoot},
     services,
@@ -75,6 +75,15 @@ impl Plan {
         }
     }
 
+    /// The locked image of a service that has one.
+    pub(super) fn image(&self, service: &Service) -> Result<Option<&LockedImage>> {
+        let origin = requests::service_file(service);
+        let image = service.image.as_ref();
+        Ok(image
+            .map(|reference| self.lock.image(reference, &origin))
+            .transpose()?)
+    }
+
     /// The names of all sets that the image needs.
     pub(super) fn sets(&self) -> impl Iterator<Item = &str> {
         self.requests.keys().map(String::as_str)
@@ -108,6 +117,9 @@ impl Plan {
         }
         for service in &self.services {
             inputs.add(&service.name, &serde_json::to_vec(service)?);
+            if let Some(image) = self.image(service)? {
+                inputs.add(&service.name, &serde_json::to_vec(image)?);
+            }
             for tree in &self.overlays[&service.name] {
                 add_tree(&mut inputs, &service.name, tree)?;
             }

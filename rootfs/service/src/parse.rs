@@ -204,6 +204,8 @@ impl<'de> de::Deserializer<'de> for FieldNames<'_> {
 mod tests {
     use super::*;
 
+    const IMAGE_WITH_PACKAGES: &str = "packages = [\"a\"]\nimage = \"x/y@sha256:\
+        0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"";
     const MINIMAL: &str = "description = \"d\"\nkind = \"daemon\"\ncommand = [\"c\"]\n";
 
     fn error(rest: &str) -> String {
@@ -319,6 +321,8 @@ memory = "64M"
             ("tmpfs = [\"x\"]", "tmpfs", "absolute"),
             ("devices = [\"/etc\"]", "devices", "not a device"),
             ("image = \"debian:13\"", "image", "digest"),
+            (IMAGE_WITH_PACKAGES, "packages", "brings its own"),
+            ("working_dir = \"app\"", "working_dir", "absolute"),
             ("directories = [\"../x\"]", "directories", "climb"),
             (
                 "privileged = true\ncapabilities = [\"CAP_KILL\"]",
@@ -389,6 +393,16 @@ memory = "64M"
         );
         let error = Service::parse("A_b", "f", MINIMAL).unwrap_err();
         assert!(error.message.contains("lower case"), "{error}");
+    }
+
+    #[test]
+    fn an_image_may_say_what_is_run() {
+        let image = IMAGE_WITH_PACKAGES.lines().last().unwrap();
+        let text = format!("{}{image}\n", MINIMAL.replace("command = [\"c\"]\n", ""));
+        assert!(Service::parse("a", "f", &text).is_ok());
+        let text = MINIMAL.replace("command = [\"c\"]\n", "");
+        let error = Service::parse("a", "f", &text).unwrap_err();
+        assert_eq!(error.key.as_deref(), Some("command"), "{error}");
     }
 
     #[test]
