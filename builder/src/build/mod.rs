@@ -2,6 +2,7 @@
 
 mod assemble;
 mod describe;
+mod locking;
 mod pack;
 mod plan;
 pub mod record;
@@ -43,6 +44,8 @@ pub struct Options {
     pub config: Config,
     /// Where the image goes.
     pub out: PathBuf,
+    /// Whether a lock that lacks something is an error.
+    pub locked: bool,
     /// How it is put out.
     pub output: Output,
 }
@@ -76,7 +79,7 @@ pub fn run(
     context: &Context,
     ui: &mut Ui,
 ) -> Result<Outcome> {
-    let plan = Plan::new(project, options)?;
+    let plan = Plan::new(project, options, context, ui)?;
     let image = image_path(&options.out, &plan.board.name);
     let fingerprint = plan.fingerprint(project, options)?;
     if Record::read(&options.out, &plan.board.name)

@@ -2,11 +2,11 @@
 
 use std::{collections::BTreeMap, env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use rubus_config::settings::Settings;
 use rubus_service::Service;
 
-use super::{Options, record::Inputs, requests};
+use super::{Options, locking, record::Inputs, requests};
 use crate::{
     board::{self, Board},
     compose::overlay,
@@ -17,7 +17,9 @@ use crate::{
     programs,
     project::{Project, SystemRoot},
     services,
+    sources::Context,
     tree::{Kind, Tree},
+    ui::Ui,
 };
 
 /// Everything that decides about an image, read and checked.
@@ -36,8 +38,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Reads the definitions.
-    pub(super) fn new(project: &Project, options: &Options) -> Result<Self> {
+    /// Reads the definitions, and adds to the lock what they ask for and it lacks.
+    pub(super) fn new(
+        project: &Project,
+        options: &Options,
+        context: &Context,
+        ui: &mut Ui,
+    ) -> Result<Self> {
         let config = &options.config;
         let board = board::load(&project.boards(), &options.board)?;
         let services = services::select(project, config)?;
@@ -60,7 +67,7 @@ impl Plan {
             slot_size: config
                 .slot_size
                 .map_or(disk::DEFAULT_SLOT_SIZE, |size| size.0),
-            lock: Lock::load(&config.lock_path(project))?,
+            lock: locking::lock(project, options, context, &services, &requests, ui)?,
             services,
             overlays,
             requests,
