@@ -234,19 +234,14 @@ fn prepare_kernel(plan: &Plan, context: &Context) -> Result<Kernel> {
         .iter()
         .map(|package| package.sha256.to_string())
         .collect();
-    kernel::prepare(
-        &plan.board,
-        &context.cache.kernels(),
-        &key.join(" "),
-        || {
-            let debs = debs(packages.iter().copied(), context)?;
-            let mut tree = Tree::new();
-            for package in deb::unpack_all(&debs, &context.cache, cores(), &())? {
-                tree.merge("", &package)?;
-            }
-            Ok(tree)
-        },
-    )
+    kernel::prepare(&plan.board, &context.cache, &key.join(" "), || {
+        let debs = debs(packages.iter().copied(), context)?;
+        let mut tree = Tree::new();
+        for package in deb::unpack_all(&debs, &context.cache, cores(), &())? {
+            tree.merge("", &package)?;
+        }
+        Ok(tree)
+    })
 }
 
 fn debs<'a>(
