@@ -92,6 +92,10 @@ fn a_configuration_that_is_not_understood_is_refused_with_its_place() {
         &refused("slot_size = \"large\"\n"),
         &["rubus.toml:1: ", "large"],
     );
+    says(
+        &refused("[services]\nmdns = \"no\"\n"),
+        &["rubus.toml:2: `services.mdns`: ", "boolean"],
+    );
     says(&refused("ssh_keys = [\"absent.pub\"]\n"), &["absent.pub"]);
     says(&refused("[services\n"), &["rubus.toml:1: "]);
     let said = must_fail(

@@ -3,14 +3,12 @@
 use std::{fmt, ops::Range};
 
 use serde::{Deserialize, de};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use crate::{
     Service,
     definition::{Group, Health, Limits, User},
+    keys::key_at,
     suggest, validate,
 };
 
@@ -147,23 +145,6 @@ fn find(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
         (Some(rest), DeValue::Table(inner)) => find(inner, rest).or(Some(value.span())),
         _ => Some(value.span()),
     }
-}
-
-/// The dotted key whose value covers an offset of the text.
-fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
-    let covers = |value: &Spanned<DeValue<'_>>| value.span().contains(&offset);
-    let (key, value) = table.iter().find(|(key, value)| {
-        covers(value)
-            || key.span().contains(&offset)
-            || matches!(value.get_ref(), DeValue::Table(inner) if key_at(inner, offset).is_some())
-    })?;
-    let name = key.get_ref();
-    if let DeValue::Table(inner) = value.get_ref()
-        && let Some(rest) = key_at(inner, offset)
-    {
-        return Some(format!("{name}.{rest}"));
-    }
-    Some(name.to_string())
 }
 
 /// The keys that serde knows of a struct, so that they are written down once.
