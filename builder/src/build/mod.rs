@@ -27,7 +27,7 @@ use crate::{
     image::output::Finished,
     kernel::{self, Kernel, firmware},
     lock::LockedPackage,
-    programs::Programs,
+    programs::{self, Programs},
     project::Project,
     sources::Context,
     tree::Tree,
@@ -93,7 +93,7 @@ pub fn run(
 
     fetch(&plan, context, ui)?;
     let quiet = !ui.is_terminal();
-    let programs = ui.step("Device programs", |_| {
+    let programs = ui.step(programs::STEP, |_| {
         Programs::compile(project, &plan.crates(), quiet)
     })?;
     let unpacked = unpack(&plan, context, ui)?;
