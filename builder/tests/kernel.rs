@@ -16,6 +16,7 @@ use std::{
 
 use rubus::{
     board::{self, Board, Modules, Pattern},
+    cache::Cache,
     kernel::{self, Kernel},
     tree::{Content, Kind, Tree},
 };
@@ -44,7 +45,8 @@ fn board(keep: &[&str], initramfs: &[&str], early: &[&str]) -> Board {
 }
 
 fn prepare(board: &Board, cache: &Path) -> anyhow::Result<Kernel> {
-    kernel::prepare(board, cache, "key", || Ok(packages::synthetic()))
+    let cache = Cache::at(cache)?;
+    kernel::prepare(board, &cache, "key", || Ok(packages::synthetic()))
 }
 
 fn write(tree: &Tree, root: &Path) {
@@ -285,11 +287,12 @@ fn device_trees_are_there_under_all_their_names() {
 
 #[test]
 fn what_is_unchanged_comes_from_the_cache() {
-    let cache = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path()).unwrap();
     let board_one = board(&["mii"], &[], &[]);
     let unpacked = Cell::new(0);
     let prepare = |board: &Board, key: &str| {
-        kernel::prepare(board, cache.path(), key, || {
+        kernel::prepare(board, &cache, key, || {
             unpacked.set(unpacked.get() + 1);
             Ok(packages::synthetic())
         })
@@ -318,7 +321,7 @@ fn what_is_unchanged_comes_from_the_cache() {
     assert_eq!(unpacked.get(), 3, "other modules");
 
     // Data that was cut off is made again.
-    for entry in fs::read_dir(cache.path()).unwrap() {
+    for entry in fs::read_dir(folder.path().join("kernels")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|end| end == "data") {
             fs::File::options()
@@ -348,16 +351,18 @@ fn what_fails_says_where_and_leaves_nothing_in_the_cache() {
             "{module}: {error:#}"
         );
     }
-    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+    assert!(!cache.path().join("kernels").exists());
+    let temporary = fs::read_dir(cache.path().join("tmp")).unwrap();
+    assert_eq!(temporary.count(), 0);
 }
 
 #[test]
 #[ignore = "needs the packages of the boards"]
 fn every_board_has_all_that_it_names() {
-    let cache = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path()).unwrap();
     for board in board::boards(&boards()).unwrap() {
-        let kernel =
-            kernel::prepare(&board, cache.path(), "key", || packages::of_board(&board)).unwrap();
+        let kernel = kernel::prepare(&board, &cache, "key", || packages::of_board(&board)).unwrap();
         agrees_with_kmod(&kernel);
         let firmware = kernel::firmware::select(&board, &packages::firmware_of(&board)).unwrap();
         println!(

@@ -63,6 +63,28 @@ fn parse_index(text: impl BufRead, suite: &'static Suite) -> Result<Vec<Package>
         .collect()
 }
 
+/// Reads the `control` file of a package whose place in the archive and hash are
+/// known.
+///
+/// # Errors
+/// When it is not such a file.
+pub fn parse_control(
+    control: &str,
+    suite: &'static Suite,
+    path: &str,
+    size: u64,
+    sha256: Digest,
+) -> Result<Package> {
+    // These are what a `Packages` file adds to it.
+    let stanza = format!(
+        "{}\nFilename: {path}\nSize: {size}\nSHA256: {sha256}\n",
+        control.trim_end()
+    );
+    let mut packages = parse_index(stanza.as_bytes(), suite)?;
+    ensure!(packages.len() == 1, "its control file is not one paragraph");
+    packages.pop().context("its control file is empty")
+}
+
 fn parse_stanza(stanza: &Paragraph, suite: &'static Suite) -> Result<Package> {
     let name = stanza.get("Package").context("a package has no name")?;
     ensure!(is_package_name(name), "{name:?} is not a package name");
