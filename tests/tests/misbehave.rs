@@ -187,7 +187,11 @@ fn one_that_eats_is_killed_at_its_limit_and_alone(node: &Node) {
         let said = String::from_utf8_lossy(&said.stdout).into_owned();
         assert!(said.contains("memory limit of 16M"), "{command}\n{said}");
     }
-    assert!(node.ssh("ros logs eats").contains("hungry"));
+    let log = node.ssh("ros logs eats");
+    assert!(
+        log.contains("hungry") && log.contains("system-runtime: was killed"),
+        "{log}"
+    );
 
     let kernel = node.ssh("sudo dmesg");
     let kills: Vec<&str> = kernel

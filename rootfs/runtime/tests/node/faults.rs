@@ -19,7 +19,14 @@ fn one_that_exits_at_once_backs_off_and_is_told_about() {
         status.reason
     );
     wait_for("it is started again", || node.status("quits").restarts >= 1);
-    assert!(node.log("quits").iter().any(|line| line == "going"));
+    let log = node.log("quits");
+    assert_eq!(
+        log[..2],
+        [
+            "going",
+            "system-runtime: ended with status 3; starts again after 1 s"
+        ]
+    );
 }
 
 #[test]
