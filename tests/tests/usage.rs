@@ -12,7 +12,7 @@ use std::{
 use rubus_tests::{
     checkout::Checkout,
     image::image,
-    tools::{must, must_fail, project, rubus, run},
+    tools::{as_root, must, must_fail, project, rubus, run},
 };
 
 /// What `rubus build` says to changed definitions.
@@ -251,18 +251,14 @@ fn without_a_network_only_the_cache_counts() {
 fn a_full_disk_leaves_nothing_that_looks_done() {
     let folder = tempfile::tempdir().unwrap();
     image("qemu-virt");
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=100m", "rubus-test"])
-        .arg(folder.path())
-        .stderr(Stdio::null())
-        .status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        println!("not run: a small filesystem can be mounted by root only");
-        return;
-    }
+    must(
+        as_root("mount")
+            .args(["-t", "tmpfs", "-o", "size=100m,mode=1777", "rubus-test"])
+            .arg(folder.path()),
+    );
     let output = run(&mut build(folder.path()));
     let names = final_names(folder.path());
-    must(Command::new("umount").arg(folder.path()));
+    must(as_root("umount").arg(folder.path()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     says(
