@@ -10,6 +10,7 @@ use std::{
     cell::Cell,
     collections::BTreeSet,
     fs,
+    io::Read,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -18,9 +19,12 @@ use rubus::{
     board::{self, Board, Modules, Pattern},
     cache::Cache,
     kernel::{self, Kernel},
-    tree::{Content, Kind, Tree},
+    tree::{Content, Kind, Node, Tree},
 };
-use support::packages::{self, MODULES, RELEASE};
+use support::{
+    mutate::each,
+    packages::{self, MODULES, RELEASE},
+};
 
 fn boards() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards")
@@ -354,6 +358,39 @@ fn what_fails_says_where_and_leaves_nothing_in_the_cache() {
     assert!(!cache.path().join("kernels").exists());
     let temporary = fs::read_dir(cache.path().join("tmp")).unwrap();
     assert_eq!(temporary.count(), 0);
+}
+
+#[test]
+fn a_damaged_module_is_refused_or_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path()).unwrap();
+    let board = board(&["smsc95xx"], &[], &[]);
+    let path = format!("usr/lib/modules/{RELEASE}/kernel/net/usb/smsc95xx.ko");
+    let mut tree = packages::synthetic();
+    let packed = file(&tree, &format!("{path}.xz"));
+    tree.remove(&format!("{path}.xz"));
+    let mut module = Vec::new();
+    liblzma::read::XzDecoder::new(&packed[..])
+        .read_to_end(&mut module)
+        .unwrap();
+    let signed = [
+        &module[..],
+        b"signature",
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
+        b"~Module signature appended~\n",
+    ]
+    .concat();
+    let mut key = 0;
+    each("module", &[&module, &signed], 100, |bytes| {
+        let mut tree = tree.clone();
+        let node = Node::file(0o644, bytes.to_vec());
+        tree.insert(&path, node).unwrap();
+        key += 1;
+        let _ = kernel::prepare(&board, &cache, &key.to_string(), || Ok(tree));
+    });
+    let mut plain = tree.clone();
+    plain.insert(&path, Node::file(0o644, signed)).unwrap();
+    kernel::prepare(&board, &cache, "whole", || Ok(plain)).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use deb822_fast::{Deb822, Paragraph};
 
 use super::{sources::Suite, version::Version};
-use crate::digest::Digest;
+use crate::{digest::Digest, unpack::decompress};
 
 /// The architecture of the boards.
 pub const ARCHITECTURE: &str = "arm64";
@@ -53,8 +53,8 @@ pub struct Package {
 pub fn read_index(path: &Path, suite: &'static Suite) -> Result<Vec<Package>> {
     let reading = || format!("cannot read the package list {}", path.display());
     let file = BufReader::new(File::open(path).with_context(reading)?);
-    let text = BufReader::with_capacity(64 * 1024, liblzma::bufread::XzDecoder::new(file));
-    parse_index(text, suite).with_context(reading)
+    let text = decompress("xz", file).with_context(reading)?;
+    parse_index(BufReader::with_capacity(64 * 1024, text), suite).with_context(reading)
 }
 
 fn parse_index(text: impl BufRead, suite: &'static Suite) -> Result<Vec<Package>> {

@@ -254,7 +254,7 @@ impl<'f> Reader<'f> {
             start.checked_add(size).is_some_and(|wanted| wanted <= end),
             "the image is cut off: a partition ends behind its end"
         );
-        let cache = BlockCache::new(file, start, size);
+        let cache = BlockCache::for_reading(file, start, size);
         let filesystem = FileSystem::new(cache, FsOptions::new())
             .context("the partition holds no FAT filesystem")?;
         Ok(Self { filesystem })
