@@ -69,7 +69,7 @@ impl Cache {
     }
 
     /// The folder of prepared kernels.
-    pub fn kernels(&self) -> PathBuf {
+    pub(crate) fn kernels(&self) -> PathBuf {
         self.root.join("kernels")
     }
 

@@ -61,10 +61,10 @@ pub struct Build {
     /// A public key that may log in as rubus; a key or a file, may be repeated
     #[arg(long, value_name = "KEY")]
     pub ssh_key: Vec<String>,
-    /// Fail when rubus.lock does not fit, instead of naming only what is wrong with it
-    #[arg(long, hide = true)]
+    /// Fail when rubus.lock lacks something, instead of adding it
+    #[arg(long)]
     pub locked: bool,
-    /// Use only what is in the cache
+    /// Use only what is in the cache, and the lock as it is
     #[arg(long)]
     pub offline: bool,
     /// How the compressed image is made

@@ -10,10 +10,10 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::{Component, Path},
-    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context, Result, ensure};
+use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -390,8 +390,11 @@ fn blob_path(digest: &str) -> String {
 
 /// The configuration of an image.
 fn config(definition: &Definition, layers: &[Layer], timestamp: u64) -> Value {
-    let created =
-        humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(timestamp)).to_string();
+    let created = i64::try_from(timestamp)
+        .ok()
+        .and_then(|seconds| DateTime::from_timestamp(seconds, 0))
+        .unwrap_or_default()
+        .to_rfc3339_opts(SecondsFormat::Secs, true);
     let mut environment =
         vec!["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned()];
     environment.push(format!("fprocess={}", definition.process));

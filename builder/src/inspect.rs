@@ -183,6 +183,7 @@ impl fmt::Display for Slot {
             let state = if service.enabled { "on" } else { "off" };
             // Their names fill a screen.
             let packages = match service.packages.len() {
+                0 if service.image.is_some() => "an image".to_owned(),
                 0 => String::new(),
                 1 => "1 package".to_owned(),
                 count => format!("{count} packages"),
@@ -195,6 +196,15 @@ impl fmt::Display for Slot {
             ]
         });
         write_table(f, "    ", [Align::Left; 4], rows)?;
+        let images: Vec<_> = manifest
+            .services
+            .iter()
+            .filter_map(|(name, service)| Some([name.clone(), service.image.clone()?]))
+            .collect();
+        if !images.is_empty() {
+            writeln!(f, "\n  Images of registries")?;
+            write_table(f, "    ", [Align::Left; 2], images.into_iter())?;
+        }
         if f.alternate() {
             for (name, service) in &manifest.services {
                 if !service.packages.is_empty() {

@@ -3,6 +3,8 @@
 //! It names paths and hashes, never a host, and is written in a stable order, so
 //! that a renewal shows as a small difference.
 
+mod complete;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
@@ -19,7 +21,7 @@ use crate::{
         archive::Sources,
         packages::{ARCHITECTURE, MAX_SIZE, Package, check_pool_path, is_package_name},
         resolve::Request,
-        sources::{self, Archive, DEFAULT_RELEASE, Mirrors},
+        sources::{self, Archive, DEFAULT_RELEASE, Mirrors, Pool},
         version::Version,
     },
     digest::Digest,
@@ -112,6 +114,11 @@ pub struct LockedPackage {
     pub size: u64,
     /// Hash of the file.
     pub sha256: Digest,
+    /// When the newest release was made at the time when it came into a lock
+    /// that was there already, in seconds since 1970: a snapshot mirror has it
+    /// as of then, which is later than the time of the lock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub added: Option<u64>,
 }
 
 impl LockedPackage {
@@ -120,11 +127,15 @@ impl LockedPackage {
         format!("{}={}", self.name, self.version)
     }
 
-    /// What has to be fetched for it, as of the lock's time.
+    /// What has to be fetched for it; `timestamp` is the lock's.
     pub fn item(&self, mirrors: &Mirrors, timestamp: u64) -> Item {
         Item {
             name: format!("{} {}", self.name, self.version),
-            urls: mirrors.urls_with_snapshot(self.archive, &self.path, timestamp),
+            urls: mirrors.urls_with_snapshot(
+                self.archive,
+                &self.path,
+                self.added.unwrap_or(timestamp),
+            ),
             sha256: self.sha256,
             size: self.size,
         }
@@ -166,6 +177,7 @@ impl From<&Package> for LockedPackage {
             path: package.path.clone(),
             size: package.size,
             sha256: package.sha256,
+            added: None,
         }
     }
 }
@@ -186,16 +198,24 @@ impl Lock {
     /// # Errors
     /// When it is not there, or is not a lock.
     pub fn load(path: &Path) -> Result<Self> {
+        Self::find(path)?
+            .with_context(|| format!("there is no {}; make it with `rubus lock`", path.display()))
+    }
+
+    /// Reads a lock, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is not a lock.
+    pub fn find(path: &Path) -> Result<Option<Self>> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                bail!("there is no {}; make it with `rubus lock`", path.display())
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot read {}", path.display()));
             }
         };
-        Self::parse(&text).with_context(|| format!("cannot use {}", path.display()))
+        let lock = Self::parse(&text).with_context(|| format!("cannot use {}", path.display()))?;
+        Ok(Some(lock))
     }
 
     /// Parses a lock. It may come from anyone, as part of a repository, so
@@ -299,6 +319,17 @@ impl Lock {
             })
     }
 
+    /// Whether an image is in the lock.
+    pub fn has_image(&self, reference: &str) -> bool {
+        self.images.iter().any(|image| image.reference == reference)
+    }
+
+    fn add_images(&mut self, images: Vec<LockedImage>) {
+        self.images.extend(images);
+        self.images.sort();
+        self.images.dedup();
+    }
+
     /// All packages, by name and version.
     pub fn packages(&self) -> &[LockedPackage] {
         &self.packages
@@ -333,56 +364,23 @@ impl LockedSet {
 /// When a suite cannot be read, or a request cannot be met.
 pub fn renew(
     requests: &BTreeMap<String, Request>,
-    mut images: Vec<LockedImage>,
+    images: Vec<LockedImage>,
     sources: &Sources<'_>,
     progress: &dyn Progress,
 ) -> Result<Lock> {
-    let mut pools = vec![sources::pool(DEFAULT_RELEASE)?];
-    for request in requests.values() {
-        if let Some(suite) = &request.suite {
-            let pool =
-                sources::pool(suite).with_context(|| format!("cannot lock {}", request.origin))?;
-            if !pools.contains(&pool) {
-                pools.push(pool);
-            }
-        }
-    }
+    let pools = pools(requests.values())?;
     let (universe, releases) = sources.load(&pools, progress)?;
 
-    let mut packages: BTreeMap<(String, Version), LockedPackage> = BTreeMap::new();
+    let mut packages = BTreeMap::new();
     let mut sets = BTreeMap::new();
     for (name, request) in requests {
-        let mut closure = BTreeSet::new();
-        for package in universe
+        let closure = universe
             .closure(request)
-            .with_context(|| format!("cannot lock {}", request.origin))?
-        {
-            let locked = LockedPackage::from(package);
-            closure.insert(locked.id());
-            let known = packages
-                .entry((locked.name.clone(), locked.version.clone()))
-                .or_insert_with(|| locked.clone());
-            ensure!(
-                known.sha256 == locked.sha256,
-                "there are two different packages {}, from {} and {}",
-                locked.id(),
-                known.suite,
-                locked.suite
-            );
-        }
-        sets.insert(
-            name.clone(),
-            LockedSet {
-                packages: request.packages.clone(),
-                exclude: request.exclude.clone(),
-                suite: request.suite.clone(),
-                closure,
-            },
-        );
+            .with_context(|| format!("cannot lock {}", request.origin))?;
+        let closure = closure.into_iter().map(LockedPackage::from).collect();
+        sets.insert(name.clone(), add_set(&mut packages, request, closure)?);
     }
-    images.sort();
-    images.dedup();
-    Ok(Lock {
+    let mut lock = Lock {
         version: FORMAT,
         timestamp: releases
             .values()
@@ -397,13 +395,59 @@ pub fn renew(
                 sha256: release.sha256,
             })
             .collect(),
-        images,
+        images: Vec::new(),
         sets,
         packages: packages.into_values().collect(),
+    };
+    lock.add_images(images);
+    Ok(lock)
+}
+
+/// The pools that requests are met from.
+fn pools<'a>(requests: impl Iterator<Item = &'a Request>) -> Result<Vec<&'static Pool>> {
+    let mut pools = vec![sources::pool(DEFAULT_RELEASE)?];
+    for request in requests {
+        if let Some(suite) = &request.suite {
+            let pool =
+                sources::pool(suite).with_context(|| format!("cannot lock {}", request.origin))?;
+            if !pools.contains(&pool) {
+                pools.push(pool);
+            }
+        }
+    }
+    Ok(pools)
+}
+
+/// Notes the closure of a request; its packages join those that are there.
+fn add_set(
+    packages: &mut BTreeMap<(String, Version), LockedPackage>,
+    request: &Request,
+    closure: Vec<LockedPackage>,
+) -> Result<LockedSet> {
+    let mut ids = BTreeSet::new();
+    for locked in closure {
+        ids.insert(locked.id());
+        let known = packages
+            .entry((locked.name.clone(), locked.version.clone()))
+            .or_insert_with(|| locked.clone());
+        ensure!(
+            known.sha256 == locked.sha256,
+            "there are two different packages {}, from {} and {}",
+            locked.id(),
+            known.suite,
+            locked.suite
+        );
+    }
+    Ok(LockedSet {
+        packages: request.packages.clone(),
+        exclude: request.exclude.clone(),
+        suite: request.suite.clone(),
+        closure: ids,
     })
 }
 
-/// What a renewal changes, one line a package, for people.
+/// How one lock differs from another, a line for each package and image, for
+/// people.
 pub fn changes(old: &Lock, new: &Lock) -> String {
     fn versions(lock: &Lock) -> BTreeMap<&str, BTreeSet<&str>> {
         let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -411,23 +455,32 @@ pub fn changes(old: &Lock, new: &Lock) -> String {
             let known = versions.entry(&package.name).or_default();
             known.insert(package.version.as_str());
         }
+        // A reference never stands for another image.
+        for image in &lock.images {
+            versions.insert(&image.reference, BTreeSet::new());
+        }
         versions
     }
-    fn list(versions: Option<&BTreeSet<&str>>) -> String {
-        versions.map_or_else(
-            || "none".into(),
-            |versions| versions.iter().copied().collect::<Vec<_>>().join(", "),
-        )
+    fn list(versions: &BTreeSet<&str>) -> String {
+        versions
+            .iter()
+            .map(|version| format!(" {version}"))
+            .collect::<Vec<_>>()
+            .join(",")
     }
     let (old, new) = (versions(old), versions(new));
-    let names: BTreeSet<_> = old.keys().chain(new.keys()).collect();
+    let names: BTreeSet<&str> = old.keys().chain(new.keys()).copied().collect();
     let mut text = String::new();
     for name in names {
-        let (before, after) = (old.get(*name), new.get(*name));
-        if before != after {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name}: {} -> {}", list(before), list(after));
-        }
+        // Writing to a string cannot fail.
+        let _ = match (old.get(name), new.get(name)) {
+            (Some(before), Some(after)) if before != after => {
+                writeln!(text, "{name}{} -> {}", list(before), list(after).trim())
+            }
+            (Some(before), None) => writeln!(text, "{name}{} removed", list(before)),
+            (None, Some(after)) => writeln!(text, "{name}{} added", list(after)),
+            _ => Ok(()),
+        };
     }
     text
 }

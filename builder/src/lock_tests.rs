@@ -10,6 +10,7 @@ fn package(name: &str, version: &str) -> LockedPackage {
         path: format!("pool/main/{name}.deb"),
         size: 5,
         sha256: Digest::of(name.as_bytes()),
+        added: None,
     }
 }
 
@@ -165,12 +166,20 @@ fn a_lock_is_saved_whole_and_a_missing_one_names_the_way_out() {
 }
 
 #[test]
-fn changes_are_listed_by_package() {
+fn changes_are_listed_by_package_and_image() {
     let mut new = lock();
     new.packages.retain(|package| package.id() != "libc6=2.40");
     new.packages[0].version = Version::new("6");
+    new.packages[2] = package("vim", "9");
+    new.images[0].reference = "registry.example/y@sha256:2".into();
     assert_eq!(
         changes(&lock(), &new),
-        "bash: 5 -> 6\nlibc6: 2.40, 2.41 -> 2.41\n"
+        "bash 5 -> 6\n\
+         libc6 2.40, 2.41 -> 2.41\n\
+         registry.example/x@sha256:1 removed\n\
+         registry.example/y@sha256:2 added\n\
+         sshd 10 removed\n\
+         vim 9 added\n"
     );
+    assert_eq!(changes(&lock(), &lock()), "");
 }

@@ -52,6 +52,9 @@ pub struct ServiceEntry {
     pub enabled: bool,
     /// Its packages and their versions.
     pub packages: BTreeMap<String, String>,
+    /// The image of a registry that it is made from, with its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 impl Manifest {
@@ -104,6 +107,7 @@ pub(crate) mod tests {
                     description: "Network Time Protocol client".into(),
                     enabled: true,
                     packages: BTreeMap::from([("chrony".into(), "4.6.1-3".into())]),
+                    image: None,
                 },
             )]),
             sizes: BTreeMap::from([

@@ -7,19 +7,22 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsStr,
-    fs, io,
+    fs,
+    io::{self, BufRead, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::{project::Project, tree::Content};
+use crate::{project::Project, tree::Content, ui};
 
 /// The platform of the device programs: static, no C library to match.
 const TARGET: &str = "aarch64-unknown-linux-musl";
+/// What a person sees this called.
+pub const STEP: &str = "Device programs";
 /// The cargo profile in the workspace's `Cargo.toml`.
 const PROFILE: &str = "device";
 /// Crate and executable of what every image holds.
@@ -47,7 +50,8 @@ struct Stamp {
 
 impl Programs {
     /// Compiles what an image with the given service crates needs, unless
-    /// nothing changed since the last time.
+    /// nothing changed since the last time. Where nobody watches (`quiet`), it
+    /// says in plain lines how far it is, else cargo does.
     ///
     /// # Errors
     /// When the toolchain is missing or a program does not compile.
@@ -231,18 +235,47 @@ fn run_cargo(
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_MANIFEST_DIR")
         .env_remove("RUSTUP_TOOLCHAIN_SOURCE");
-    if quiet {
-        cargo.arg("--quiet");
-    }
     for (krate, _) in programs {
         cargo.args(["--package", krate]);
     }
-    let status = cargo.status().context("cannot start cargo")?;
+    let status = if quiet {
+        let names: Vec<&str> = programs.iter().map(|(_, name)| name.as_str()).collect();
+        ui::note(STEP, &format!("compiling {}", names.join(", ")));
+        report_programs(&mut cargo)
+    } else {
+        cargo.status()
+    }
+    .context("cannot start cargo")?;
     ensure!(
         status.success(),
         "the device programs do not compile; cargo says why above"
     );
     Ok(())
+}
+
+/// Runs cargo and says of each program when it is there: minutes of silence look
+/// like a build that hangs.
+fn report_programs(cargo: &mut Command) -> io::Result<ExitStatus> {
+    let mut child = cargo
+        .args(["--quiet", "--message-format", "json-render-diagnostics"])
+        .stdout(Stdio::piped())
+        .spawn()?;
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            if let Some(program) = finished_program(&line?) {
+                ui::note(STEP, &format!("{program} is compiled"));
+            }
+        }
+    }
+    child.wait()
+}
+
+/// The program that a message of cargo says was compiled.
+fn finished_program(message: &str) -> Option<String> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let executable = Path::new(message["executable"].as_str()?);
+    let new = message["fresh"] == serde_json::Value::Bool(false);
+    new.then(|| executable.file_name()?.to_str().map(str::to_owned))?
 }
 
 fn cargo_home() -> Result<PathBuf> {
@@ -270,4 +303,24 @@ fn output(command: &mut Command) -> Result<String> {
         String::from_utf8_lossy(&output.stderr).trim()
     );
     String::from_utf8(output.stdout).with_context(|| format!("{name} printed something odd"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_cargo_has_just_compiled_is_reported() {
+        let message =
+            r#"{"reason":"compiler-artifact","executable":"/t/device/init","fresh":false}"#;
+        assert_eq!(finished_program(message).as_deref(), Some("init"));
+        for other in [
+            &message.replace("false", "true"),
+            r#"{"reason":"compiler-artifact","executable":null,"fresh":false}"#,
+            r#"{"reason":"build-finished","success":true}"#,
+            "what a build script prints",
+        ] {
+            assert_eq!(finished_program(other), None, "{other}");
+        }
+    }
 }

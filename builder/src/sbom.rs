@@ -1,9 +1,9 @@
 //! The bill of materials: SPDX 2.3 in JSON.
 
 use anyhow::{Context, Result};
+use chrono::{DateTime, SecondsFormat};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// Where a part comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +70,9 @@ impl Bill<'_> {
     /// # Errors
     /// When the time is out of range, or an index is.
     pub fn to_json(&self) -> Result<String> {
-        let created = OffsetDateTime::from_unix_timestamp(self.timestamp)?.format(&Rfc3339)?;
+        let created = DateTime::from_timestamp(self.timestamp, 0)
+            .with_context(|| format!("{} is no time", self.timestamp))?
+            .to_rfc3339_opts(SecondsFormat::Secs, true);
         let mut image = element(IMAGE_ID, self.image, self.version);
         image["primaryPackagePurpose"] = "OPERATING-SYSTEM".into();
         let mut packages = vec![image];

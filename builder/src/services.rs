@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use rubus_service::{Service, graph::Graph, suggest};
 
 use crate::{config::Config, project::Project};
@@ -73,6 +73,12 @@ pub fn with_additions(project: &Project, config: &Config) -> Result<Vec<Service>
     }
     for service in &mut services {
         if let Some(additions) = config.service.get(&service.name) {
+            ensure!(
+                service.image.is_none() || additions.packages.is_empty(),
+                "rubus.toml adds packages to the service {}, which is made from an image; \
+                 remove them",
+                service.name
+            );
             service.packages.extend(additions.packages.iter().cloned());
         }
     }

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::Result;
-use rubus_service::Service;
 
 use crate::{
     cache::Cache,
@@ -71,12 +70,14 @@ impl Context {
         })
     }
 
-    /// Looks up the images that services name.
+    /// Looks up images for the lock, by what services call them.
     ///
     /// # Errors
     /// When a registry does not have one.
-    pub fn lock_images(&self, services: &[Service]) -> Result<Vec<LockedImage>> {
-        let references = services.iter().filter_map(|service| service.image.as_ref());
+    pub fn lock_images<'a>(
+        &self,
+        references: impl Iterator<Item = &'a String>,
+    ) -> Result<Vec<LockedImage>> {
         let registry = self.registry()?;
         references
             .map(|reference| registry.lock(reference))

@@ -141,6 +141,11 @@ impl fetch::Progress for Downloads<'_> {
     }
 }
 
+/// A plain line on how far a step is, for where no bar shows it.
+pub fn note(step: &str, text: &str) {
+    eprintln!("{step:>24}  {text}");
+}
+
 /// A number of bytes for people.
 pub fn bytes(count: u64) -> String {
     HumanBytes(count).to_string()

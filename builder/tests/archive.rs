@@ -88,6 +88,10 @@ impl Mirror {
 
     /// Publishes a suite with the given packages in `main`.
     fn publish(&self, archive: &str, suite: &str, packages: &str) {
+        self.publish_at(archive, suite, packages, "Fri, 20 Nov 2026 02:11:10 UTC");
+    }
+
+    fn publish_at(&self, archive: &str, suite: &str, packages: &str, date: &str) {
         let mut hashes = String::new();
         for (component, text) in [("main", packages), ("non-free-firmware", "")] {
             let bytes = xz(text.as_bytes());
@@ -97,7 +101,7 @@ impl Mirror {
             self.put(&format!("/{archive}/dists/{suite}/{path}"), bytes);
         }
         let text = format!(
-            "Codename: {suite}\nDate: Fri, 20 Nov 2026 02:11:10 UTC\nAcquire-By-Hash: yes\n\
+            "Codename: {suite}\nDate: {date}\nAcquire-By-Hash: yes\n\
              SHA256:\n{hashes}"
         );
         let message = CleartextSignedMessage::sign(
@@ -113,6 +117,14 @@ impl Mirror {
     }
 
     fn lock(&self, requests: &[(&str, Request)]) -> Result<Lock> {
+        self.with_sources(|sources| lock::renew(&by_name(requests), Vec::new(), sources, &()))
+    }
+
+    fn complete(&self, lock: &Lock, requests: &[(&str, Request)]) -> Result<Lock> {
+        self.with_sources(|sources| lock.complete(&by_name(requests), Vec::new(), sources, &()))
+    }
+
+    fn with_sources<T>(&self, work: impl FnOnce(&Sources<'_>) -> T) -> T {
         let folder = tempfile::tempdir().unwrap();
         let cache = Cache::at(folder.path()).unwrap();
         let public = SignedPublicKey::from(self.key.clone())
@@ -132,11 +144,7 @@ impl Mirror {
                 .unwrap()
                 .as_secs(),
         };
-        let requests: BTreeMap<String, Request> = requests
-            .iter()
-            .map(|(name, request)| ((*name).to_owned(), request.clone()))
-            .collect();
-        lock::renew(&requests, Vec::new(), &sources, &())
+        work(&sources)
     }
 
     fn mirrors(&self) -> Mirrors {
@@ -147,6 +155,32 @@ impl Mirror {
         };
         Mirrors::choose(&options, Path::new("/nonexistent")).unwrap()
     }
+}
+
+fn by_name(requests: &[(&str, Request)]) -> BTreeMap<String, Request> {
+    requests
+        .iter()
+        .map(|(name, request)| ((*name).to_owned(), request.clone()))
+        .collect()
+}
+
+/// A package of which nothing but its `control` file is of interest.
+fn deb(control: &str) -> Vec<u8> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(control.len() as u64);
+    header.set_mode(0o644);
+    tar.append_data(&mut header, "./control", control.as_bytes())
+        .unwrap();
+    let mut ar = ar::Builder::new(Vec::new());
+    for (name, content) in [
+        ("debian-binary", b"2.0\n".to_vec()),
+        ("control.tar.xz", xz(&tar.into_inner().unwrap())),
+    ] {
+        let header = ar::Header::new(name.into(), content.len() as u64);
+        ar.append(&header, &content[..]).unwrap();
+    }
+    ar.into_inner().unwrap()
 }
 
 fn xz(bytes: &[u8]) -> Vec<u8> {
@@ -219,6 +253,96 @@ fn a_lock_takes_updates_and_keeps_backports_to_those_who_ask() {
             mirror.url
         )]
     );
+}
+
+/// A mirror on which `libc` became newer since `service/a` was locked, with the
+/// stanzas of now; `tool` needs any `libc`, and `picky` the newer one.
+fn a_lock_that_became_older() -> (Mirror, Lock, Request) {
+    let mirror = Mirror::start();
+    let control = "Package: libc\nVersion: 1\nArchitecture: arm64\nDepends: base\n";
+    let file = deb(control);
+    let libc = format!(
+        "{control}Filename: pool/main/libc_1.deb\nSize: {}\nSHA256: {}\n\n",
+        file.len(),
+        Digest::of(&file)
+    );
+    mirror.put("/debian/pool/main/libc_1.deb", file);
+    let base = stanza("base", "5", "");
+    let app = stanza("app", "1", "libc");
+    mirror.publish("debian", "trixie", &[&app[..], &libc, &base].concat());
+    let request = request("services/a/service.toml", None, &["app"]);
+    let lock = mirror.lock(&[("service/a", request.clone())]).unwrap();
+
+    let tool = stanza("tool", "3", "libc");
+    let picky = stanza("picky", "4", "libc (>= 2)");
+    let (app, libc) = (stanza("app", "2", "libc"), stanza("libc", "2", ""));
+    let list = [&app[..], &libc, &base, &tool, &picky].concat();
+    mirror.publish_at("debian", "trixie", &list, "Sat, 21 Nov 2026 02:11:10 UTC");
+    (mirror, lock, request)
+}
+
+#[test]
+fn what_a_lock_lacks_is_added_and_what_it_holds_keeps_its_version() {
+    let (mirror, lock, a) = a_lock_that_became_older();
+    let b = request("services/b/service.toml", None, &["tool"]);
+    let requests = [("service/a", a.clone()), ("service/b", b.clone())];
+    let completed = mirror.complete(&lock, &requests).unwrap();
+    assert_eq!(
+        ids(&completed, "service/a", &a),
+        ids(&lock, "service/a", &a)
+    );
+    // What the locked version needs comes along, not what the newer one does.
+    let expected = ["base 5 trixie", "libc 1 trixie", "tool 3 trixie"];
+    assert_eq!(ids(&completed, "service/b", &b), expected);
+    assert_eq!(completed.timestamp, lock.timestamp);
+    assert_eq!(completed.releases, lock.releases);
+    let added: Vec<_> = completed
+        .packages()
+        .iter()
+        .map(|package| (package.name.as_str(), package.added))
+        .collect();
+    let later = Some(1_795_227_070);
+    assert_eq!(
+        added,
+        [
+            ("app", None),
+            ("base", None),
+            ("libc", None),
+            ("tool", later)
+        ]
+    );
+    assert_eq!(lock::changes(&lock, &completed), "tool 3 added\n");
+    assert_eq!(mirror.complete(&completed, &requests).unwrap(), completed);
+}
+
+#[test]
+fn a_request_that_changed_leaves_nothing_behind() {
+    let (mirror, lock, _) = a_lock_that_became_older();
+    let changed = request("services/a/service.toml", None, &["tool"]);
+    let completed = mirror.complete(&lock, &[("service/a", changed)]).unwrap();
+    assert_eq!(
+        lock::changes(&lock, &completed),
+        "app 1 removed\ntool 3 added\n"
+    );
+}
+
+#[test]
+fn what_needs_a_newer_version_than_the_locked_one_is_refused() {
+    let (mirror, lock, a) = a_lock_that_became_older();
+    let b = request("services/b/service.toml", None, &["picky"]);
+    let requests = [("service/a", a), ("service/b", b)];
+    let error = format!("{:#}", mirror.complete(&lock, &requests).unwrap_err());
+    for word in ["services/b/service.toml", "`rubus lock`", "libc (>= 2)"] {
+        assert!(error.contains(word), "no {word:?} in: {error}");
+    }
+    // A locked version that nobody has any more cannot be kept.
+    mirror
+        .files
+        .lock()
+        .unwrap()
+        .remove("/debian/pool/main/libc_1.deb");
+    let error = format!("{:#}", mirror.complete(&lock, &requests).unwrap_err());
+    assert!(error.contains("cannot keep libc 1"), "{error}");
 }
 
 #[test]

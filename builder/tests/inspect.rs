@@ -41,14 +41,25 @@ fn manifest(files: &Files) -> Manifest {
             .iter()
             .map(|(name, content)| (name.clone(), entry(content)))
             .collect(),
-        services: BTreeMap::from([(
-            "ntp".into(),
-            ServiceEntry {
-                description: "Network time".into(),
-                enabled: true,
-                packages: BTreeMap::from([("chrony".into(), "4.6".into())]),
-            },
-        )]),
+        services: BTreeMap::from([
+            (
+                "broker".into(),
+                ServiceEntry {
+                    description: "Messages".into(),
+                    image: Some("registry.example/broker@sha256:12".into()),
+                    ..ServiceEntry::default()
+                },
+            ),
+            (
+                "ntp".into(),
+                ServiceEntry {
+                    description: "Network time".into(),
+                    enabled: true,
+                    packages: BTreeMap::from([("chrony".into(), "4.6".into())]),
+                    image: None,
+                },
+            ),
+        ]),
         sizes: BTreeMap::from([("modules".into(), 3 * MIB), ("service ntp".into(), 9 * MIB)]),
     }
 }
@@ -136,7 +147,11 @@ Slot A: Rubus 0.1.0 for rpi4, kernel 6.12.94, build 0123
     3.0 MiB  modules
 
   Services
-    ntp  on  1 package  Network time
+    broker  off  an image   Messages
+    ntp     on   1 package  Network time
+
+  Images of registries
+    broker  registry.example/broker@sha256:12
 ",
         image.display(),
         uuid(0),

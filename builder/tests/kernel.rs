@@ -10,16 +10,21 @@ use std::{
     cell::Cell,
     collections::BTreeSet,
     fs,
+    io::Read,
     path::{Path, PathBuf},
     process::Command,
 };
 
 use rubus::{
     board::{self, Board, Modules, Pattern},
+    cache::Cache,
     kernel::{self, Kernel},
-    tree::{Content, Kind, Tree},
+    tree::{Content, Kind, Node, Tree},
 };
-use support::packages::{self, MODULES, RELEASE};
+use support::{
+    mutate::each,
+    packages::{self, MODULES, RELEASE},
+};
 
 fn boards() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../boards")
@@ -44,7 +49,8 @@ fn board(keep: &[&str], initramfs: &[&str], early: &[&str]) -> Board {
 }
 
 fn prepare(board: &Board, cache: &Path) -> anyhow::Result<Kernel> {
-    kernel::prepare(board, cache, "key", || Ok(packages::synthetic()))
+    let cache = Cache::at(cache)?;
+    kernel::prepare(board, &cache, "key", || Ok(packages::synthetic()))
 }
 
 fn write(tree: &Tree, root: &Path) {
@@ -285,11 +291,12 @@ fn device_trees_are_there_under_all_their_names() {
 
 #[test]
 fn what_is_unchanged_comes_from_the_cache() {
-    let cache = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path()).unwrap();
     let board_one = board(&["mii"], &[], &[]);
     let unpacked = Cell::new(0);
     let prepare = |board: &Board, key: &str| {
-        kernel::prepare(board, cache.path(), key, || {
+        kernel::prepare(board, &cache, key, || {
             unpacked.set(unpacked.get() + 1);
             Ok(packages::synthetic())
         })
@@ -318,7 +325,7 @@ fn what_is_unchanged_comes_from_the_cache() {
     assert_eq!(unpacked.get(), 3, "other modules");
 
     // Data that was cut off is made again.
-    for entry in fs::read_dir(cache.path()).unwrap() {
+    for entry in fs::read_dir(folder.path().join("kernels")).unwrap() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|end| end == "data") {
             fs::File::options()
@@ -348,16 +355,51 @@ fn what_fails_says_where_and_leaves_nothing_in_the_cache() {
             "{module}: {error:#}"
         );
     }
-    assert_eq!(fs::read_dir(cache.path()).unwrap().count(), 0);
+    assert!(!cache.path().join("kernels").exists());
+    let temporary = fs::read_dir(cache.path().join("tmp")).unwrap();
+    assert_eq!(temporary.count(), 0);
+}
+
+#[test]
+fn a_damaged_module_is_refused_or_passed_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path()).unwrap();
+    let board = board(&["smsc95xx"], &[], &[]);
+    let path = format!("usr/lib/modules/{RELEASE}/kernel/net/usb/smsc95xx.ko");
+    let mut tree = packages::synthetic();
+    let packed = file(&tree, &format!("{path}.xz"));
+    tree.remove(&format!("{path}.xz"));
+    let mut module = Vec::new();
+    liblzma::read::XzDecoder::new(&packed[..])
+        .read_to_end(&mut module)
+        .unwrap();
+    let signed = [
+        &module[..],
+        b"signature",
+        &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9],
+        b"~Module signature appended~\n",
+    ]
+    .concat();
+    let mut key = 0;
+    each("module", &[&module, &signed], 100, |bytes| {
+        let mut tree = tree.clone();
+        let node = Node::file(0o644, bytes.to_vec());
+        tree.insert(&path, node).unwrap();
+        key += 1;
+        let _ = kernel::prepare(&board, &cache, &key.to_string(), || Ok(tree));
+    });
+    let mut plain = tree.clone();
+    plain.insert(&path, Node::file(0o644, signed)).unwrap();
+    kernel::prepare(&board, &cache, "whole", || Ok(plain)).unwrap();
 }
 
 #[test]
 #[ignore = "needs the packages of the boards"]
 fn every_board_has_all_that_it_names() {
-    let cache = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let cache = Cache::at(folder.path()).unwrap();
     for board in board::boards(&boards()).unwrap() {
-        let kernel =
-            kernel::prepare(&board, cache.path(), "key", || packages::of_board(&board)).unwrap();
+        let kernel = kernel::prepare(&board, &cache, "key", || packages::of_board(&board)).unwrap();
         agrees_with_kmod(&kernel);
         let firmware = kernel::firmware::select(&board, &packages::firmware_of(&board)).unwrap();
         println!(

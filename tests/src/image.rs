@@ -19,7 +19,7 @@ pub fn image(board: &str) -> PathBuf {
     lock.lock().expect("a file can be locked");
     must(
         rubus()
-            .args(["build", "--board", board, "--out"])
+            .args(["build", "--locked", "--board", board, "--out"])
             .arg(&out)
             .arg("--ssh-key")
             .arg(ssh_key().with_extension("pub")),

@@ -8,4 +8,5 @@ pub mod checkout;
 pub mod disk;
 pub mod image;
 pub mod node;
+pub mod registry;
 pub mod tools;

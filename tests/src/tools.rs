@@ -85,6 +85,17 @@ pub fn must_fail(command: &mut Command, status: i32) -> String {
     said
 }
 
+/// A command that only root may run: by itself for root, through `sudo` for
+/// others.
+pub fn as_root(program: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(r#"[ "$(id -u)" = 0 ] || exec sudo -n "$@"; exec "$@""#)
+        .args(["sh", program]);
+    command
+}
+
 /// The private key that test images let in; the public one is beside it.
 pub fn ssh_key() -> PathBuf {
     static KEY: OnceLock<PathBuf> = OnceLock::new();

@@ -137,6 +137,29 @@ fn a_slot_holds_all_that_a_version_needs() {
     );
 }
 
+/// No machine here can boot it, so at least it is looked at.
+#[test]
+fn the_slot_of_a_pi_5_has_the_names_that_its_firmware_looks_for() {
+    let rpi5 = Image::of("rpi5");
+    assert_eq!(rpi5.table.label, "dos");
+    assert_eq!(
+        fat_files(&rpi5.slot),
+        [
+            "bcm2712-d-rpi-5-b.dtb",
+            "bcm2712-rpi-5-b.dtb",
+            "bcm2712d0-rpi-5-b.dtb",
+            "cmdline.txt",
+            "config.txt",
+            "initrd.img",
+            "manifest.json",
+            "system.squashfs",
+            "vmlinuz",
+        ]
+    );
+    // Its firmware is on the board.
+    assert_eq!(fat_files(&rpi5.boot), ["autoboot.txt"]);
+}
+
 #[test]
 fn the_command_line_names_the_slot_by_its_partition() {
     let virt = Image::of("qemu-virt");

@@ -12,7 +12,7 @@ use std::{
 use rubus_tests::{
     checkout::Checkout,
     image::image,
-    tools::{must, must_fail, rubus, run},
+    tools::{as_root, must, must_fail, project, rubus, run},
 };
 
 /// What `rubus build` says to changed definitions.
@@ -92,6 +92,10 @@ fn a_configuration_that_is_not_understood_is_refused_with_its_place() {
         &refused("slot_size = \"large\"\n"),
         &["rubus.toml:1: ", "large"],
     );
+    says(
+        &refused("[services]\nmdns = \"no\"\n"),
+        &["rubus.toml:2: `services.mdns`: ", "boolean"],
+    );
     says(&refused("ssh_keys = [\"absent.pub\"]\n"), &["absent.pub"]);
     says(&refused("[services\n"), &["rubus.toml:1: "]);
     let said = must_fail(
@@ -107,11 +111,47 @@ fn a_slot_that_is_too_small_for_its_files_is_refused() {
 }
 
 #[test]
-fn packages_that_the_lock_does_not_have_are_told_with_the_way_out() {
-    says(
-        &refused("[service.console]\npackages = [\"htop\"]\n"),
-        &["rubus.lock", "`rubus lock`"],
+fn packages_of_the_users_own_are_locked_beside_the_users_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("node.toml");
+    fs::write(&config, "[service.console]\npackages = [\"htop\"]\n").unwrap();
+    let out = folder.path().join("out");
+    let with_config = |more: &[&str]| {
+        let mut command = build(&out);
+        command.arg("--config").arg(&config).args(more);
+        command
+    };
+    let lock = folder.path().join("rubus.lock");
+    // Whoever wants what is locked and nothing else is told the way out.
+    for locked in ["--locked", "--offline"] {
+        let said = must_fail(&mut with_config(&[locked]), 1);
+        says(&said, &["rubus.lock", "`rubus lock`"]);
+        assert!(!lock.exists());
+    }
+    let committed = fs::read_to_string(project().join("rubus.lock")).unwrap();
+    let said = run(&mut with_config(&[]));
+    let said = String::from_utf8_lossy(&said.stderr).into_owned();
+    says(&said, &["htop", " added", &lock.display().to_string()]);
+    // It holds what the project's holds, in the same versions, which stays as
+    // it is.
+    let own = fs::read_to_string(&lock).unwrap();
+    assert!(own.contains("name = \"htop\""), "{own}");
+    for line in committed.lines() {
+        assert!(own.contains(line), "{line:?} is missing");
+    }
+    assert_eq!(
+        fs::read_to_string(project().join("rubus.lock")).unwrap(),
+        committed
     );
+    must(&mut with_config(&["--locked", "--offline"]));
+    assert_eq!(fs::read_to_string(&lock).unwrap(), own);
+
+    fs::write(&config, "[service.console]\npackages = [\"hotp\"]\n").unwrap();
+    says(
+        &must_fail(&mut with_config(&[]), 1),
+        &["\"hotp\"", "services/console/service.toml"],
+    );
+    assert_eq!(fs::read_to_string(&lock).unwrap(), own);
 }
 
 #[test]
@@ -162,15 +202,19 @@ fn services_that_wait_for_each_other_are_refused() {
 }
 
 #[test]
-fn a_lock_that_does_not_fit_the_definitions_is_refused() {
+fn a_lock_that_cannot_be_used_is_refused() {
     let checkout = Checkout::new("022");
     checkout.edit(
         "services/ntp/service.toml",
         "packages = [\"chrony\",",
         "packages = [\"chrony\", \"htop\",",
     );
+    let locked = |checkout: &Checkout| {
+        let mut build = build(&checkout.path().join("out"));
+        must_fail(build.arg("--locked").current_dir(checkout.path()), 1)
+    };
     says(
-        &refuses(&checkout),
+        &locked(&checkout),
         &["services/ntp/service.toml", "htop", "`rubus lock`"],
     );
 
@@ -184,7 +228,7 @@ fn a_lock_that_does_not_fit_the_definitions_is_refused() {
 
     let checkout = Checkout::new("022");
     fs::remove_file(checkout.path().join("rubus.lock")).unwrap();
-    says(&refuses(&checkout), &["rubus.lock", "`rubus lock`"]);
+    says(&locked(&checkout), &["rubus.lock", "`rubus lock`"]);
 }
 
 #[test]
@@ -207,18 +251,14 @@ fn without_a_network_only_the_cache_counts() {
 fn a_full_disk_leaves_nothing_that_looks_done() {
     let folder = tempfile::tempdir().unwrap();
     image("qemu-virt");
-    let mounted = Command::new("mount")
-        .args(["-t", "tmpfs", "-o", "size=100m", "rubus-test"])
-        .arg(folder.path())
-        .stderr(Stdio::null())
-        .status();
-    if !mounted.is_ok_and(|status| status.success()) {
-        println!("not run: a small filesystem can be mounted by root only");
-        return;
-    }
+    must(
+        as_root("mount")
+            .args(["-t", "tmpfs", "-o", "size=100m,mode=1777", "rubus-test"])
+            .arg(folder.path()),
+    );
     let output = run(&mut build(folder.path()));
     let names = final_names(folder.path());
-    must(Command::new("umount").arg(folder.path()));
+    must(as_root("umount").arg(folder.path()));
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     says(

@@ -14,6 +14,7 @@ use crate::{
     },
     functions,
     kernel::{Kernel, firmware::Firmware},
+    oci as image,
     programs::Programs,
     tree::{Kind, Node, Tree},
 };
@@ -21,10 +22,20 @@ use crate::{
 /// Unpacked packages, by the name of their set.
 pub(super) type Sets<'a> = BTreeMap<String, Vec<&'a Tree>>;
 
+/// An image of a registry.
+pub(super) struct Pulled {
+    /// Its layers as one tree.
+    pub(super) tree: Tree,
+    /// What it says about running it.
+    pub(super) config: image::Config,
+}
+
 /// What the system root is made of.
 pub(super) struct Pieces<'a> {
     pub(super) plan: &'a Plan,
     pub(super) sets: &'a Sets<'a>,
+    /// By the service that each is for.
+    pub(super) images: &'a BTreeMap<String, Pulled>,
     pub(super) programs: &'a Programs,
     pub(super) kernel: &'a Kernel,
     pub(super) firmware: &'a Firmware,
@@ -88,6 +99,11 @@ impl Pieces<'_> {
 
     /// `service.json`, `config.json` and `rootfs/` of a service.
     fn bundle(&self, service: &Service, system: &Tree) -> Result<Tree> {
+        let image = self.images.get(&service.name);
+        let completed = image
+            .map(|image| service::complete(service, &image.config))
+            .transpose()?;
+        let service = completed.as_ref().unwrap_or(service);
         let program = match &service.krate {
             Some(name) => Some(Program {
                 name: name.clone(),
@@ -95,11 +111,16 @@ impl Pieces<'_> {
             }),
             None => None,
         };
-        let set = requests::service_set(service);
+        let mut base = self
+            .sets
+            .get(&requests::service_set(service))
+            .cloned()
+            .unwrap_or_default();
+        base.extend(image.map(|image| &image.tree));
         let mut root = service::root(
             service,
             &Parts {
-                base: self.sets.get(&set).cloned().unwrap_or_default(),
+                base,
                 program,
                 overlays: self.plan.overlays[&service.name].clone(),
             },
@@ -116,17 +137,17 @@ impl Pieces<'_> {
             service::mount_point(&mut root, &point.path, file)?;
         }
         let accounts = |path| -> Result<String> {
-            match root.get(path).map(|node| &node.kind) {
+            match root.resolve(path).map(|(_, node)| &node.kind) {
                 Some(Kind::File(content)) => Ok(String::from_utf8(content.read()?)?),
                 _ => Ok(String::new()),
             }
         };
         let identity = Identity::lookup(
-            &service.user,
+            service.user(),
             &accounts("etc/passwd")?,
             &accounts("etc/group")?,
         )
-        .with_context(|| format!("its root has no user {}", service.user))?;
+        .with_context(|| format!("its root has no user {}", service.user()))?;
 
         let mut bundle = Tree::new();
         bundle.insert(

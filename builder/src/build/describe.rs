@@ -50,6 +50,7 @@ pub(super) fn manifest(
             packages: packages
                 .map(|package| (package.name.clone(), package.version.to_string()))
                 .collect(),
+            image: service.image.clone(),
         };
         services.insert(service.name.clone(), entry);
     }

@@ -2,6 +2,7 @@
 
 mod assemble;
 mod describe;
+mod locking;
 mod pack;
 mod plan;
 pub mod record;
@@ -14,7 +15,7 @@ use rubus_config::image::ImageInfo;
 
 pub use self::pack::image_path;
 use self::{
-    assemble::{Pieces, Sets},
+    assemble::{Pieces, Pulled, Sets},
     pack::{Parts, cores},
     plan::Plan,
     record::Record,
@@ -26,7 +27,7 @@ use crate::{
     image::output::Finished,
     kernel::{self, Kernel, firmware},
     lock::LockedPackage,
-    programs::Programs,
+    programs::{self, Programs},
     project::Project,
     sources::Context,
     tree::Tree,
@@ -43,6 +44,8 @@ pub struct Options {
     pub config: Config,
     /// Where the image goes.
     pub out: PathBuf,
+    /// Whether a lock that lacks something is an error.
+    pub locked: bool,
     /// How it is put out.
     pub output: Output,
 }
@@ -76,7 +79,7 @@ pub fn run(
     context: &Context,
     ui: &mut Ui,
 ) -> Result<Outcome> {
-    let plan = Plan::new(project, options)?;
+    let plan = Plan::new(project, options, context, ui)?;
     let image = image_path(&options.out, &plan.board.name);
     let fingerprint = plan.fingerprint(project, options)?;
     if Record::read(&options.out, &plan.board.name)
@@ -90,7 +93,7 @@ pub fn run(
 
     fetch(&plan, context, ui)?;
     let quiet = !ui.is_terminal();
-    let programs = ui.step("Device programs", |_| {
+    let programs = ui.step(programs::STEP, |_| {
         Programs::compile(project, &plan.crates(), quiet)
     })?;
     let unpacked = unpack(&plan, context, ui)?;
@@ -109,6 +112,7 @@ pub fn run(
     let pieces = Pieces {
         plan: &plan,
         sets: &sets,
+        images: &unpacked.images,
         programs: &programs,
         kernel: &kernel,
         firmware: &firmware,
@@ -157,8 +161,8 @@ fn fetch(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<()> {
 struct Unpacked {
     /// Packages, by their id in the lock.
     packages: BTreeMap<String, Tree>,
-    /// Images of registries, by the set of the service that they are for.
-    images: BTreeMap<String, Tree>,
+    /// Images of registries, by the service that they are for.
+    images: BTreeMap<String, Pulled>,
 }
 
 /// Unpacks all packages but those of the kernel, which has a cache of its own.
@@ -184,22 +188,22 @@ fn unpack(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<Unpacked> {
 }
 
 /// Pulls and unpacks the images that services name.
-fn pull_images(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<BTreeMap<String, Tree>> {
-    let mut trees = BTreeMap::new();
+fn pull_images(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<BTreeMap<String, Pulled>> {
+    let mut images = BTreeMap::new();
     for service in &plan.services {
-        let Some(reference) = &service.image else {
+        let Some(locked) = plan.image(service)? else {
             continue;
         };
-        let locked = plan
-            .lock
-            .image(reference, &requests::service_file(service))?;
-        let tree = ui.step("Image", |bar| {
+        let image = ui.step("Image", |bar| {
             let image = context.registry()?.pull(locked, &Downloads::new(bar))?;
-            image.tree(&context.cache)
+            Ok(Pulled {
+                tree: image.tree(&context.cache)?,
+                config: image.config,
+            })
         })?;
-        trees.insert(requests::service_set(service), tree);
+        images.insert(service.name.clone(), image);
     }
-    Ok(trees)
+    Ok(images)
 }
 
 impl Unpacked {
@@ -209,9 +213,6 @@ impl Unpacked {
             let trees = plan.set(name)?.into_iter();
             let trees = trees.filter_map(|package| self.packages.get(&package.id()));
             sets.insert(name.to_owned(), trees.collect());
-        }
-        for (name, tree) in &self.images {
-            sets.entry(name.clone()).or_default().push(tree);
         }
         Ok(sets)
     }
@@ -233,19 +234,14 @@ fn prepare_kernel(plan: &Plan, context: &Context) -> Result<Kernel> {
         .iter()
         .map(|package| package.sha256.to_string())
         .collect();
-    kernel::prepare(
-        &plan.board,
-        &context.cache.kernels(),
-        &key.join(" "),
-        || {
-            let debs = debs(packages.iter().copied(), context)?;
-            let mut tree = Tree::new();
-            for package in deb::unpack_all(&debs, &context.cache, cores(), &())? {
-                tree.merge("", &package)?;
-            }
-            Ok(tree)
-        },
-    )
+    kernel::prepare(&plan.board, &context.cache, &key.join(" "), || {
+        let debs = debs(packages.iter().copied(), context)?;
+        let mut tree = Tree::new();
+        for package in deb::unpack_all(&debs, &context.cache, cores(), &())? {
+            tree.merge("", &package)?;
+        }
+        Ok(tree)
+    })
 }
 
 fn debs<'a>(

@@ -2,22 +2,24 @@
 
 use std::{collections::BTreeMap, env, fs};
 
-use anyhow::{Context, Result};
+use anyhow::{Context as _, Result};
 use rubus_config::settings::Settings;
 use rubus_service::Service;
 
-use super::{Options, record::Inputs, requests};
+use super::{Options, locking, record::Inputs, requests};
 use crate::{
     board::{self, Board},
     compose::overlay,
     debian::resolve::Request,
     functions::{self, Definition},
     image::disk,
-    lock::{Lock, LockedPackage},
+    lock::{Lock, LockedImage, LockedPackage},
     programs,
     project::{Project, SystemRoot},
     services,
+    sources::Context,
     tree::{Kind, Tree},
+    ui::Ui,
 };
 
 /// Everything that decides about an image, read and checked.
@@ -36,8 +38,13 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// Reads the definitions.
-    pub(super) fn new(project: &Project, options: &Options) -> Result<Self> {
+    /// Reads the definitions, and adds to the lock what they ask for and it lacks.
+    pub(super) fn new(
+        project: &Project,
+        options: &Options,
+        context: &Context,
+        ui: &mut Ui,
+    ) -> Result<Self> {
         let config = &options.config;
         let board = board::load(&project.boards(), &options.board)?;
         let services = services::select(project, config)?;
@@ -60,7 +67,7 @@ impl Plan {
             slot_size: config
                 .slot_size
                 .map_or(disk::DEFAULT_SLOT_SIZE, |size| size.0),
-            lock: Lock::load(&config.lock_path(project))?,
+            lock: locking::lock(project, options, context, &services, &requests, ui)?,
             services,
             overlays,
             requests,
@@ -73,6 +80,15 @@ impl Plan {
             Some(request) => Ok(self.lock.set(name, request)?),
             None => Ok(Vec::new()),
         }
+    }
+
+    /// The locked image of a service that has one.
+    pub(super) fn image(&self, service: &Service) -> Result<Option<&LockedImage>> {
+        let origin = requests::service_file(service);
+        let image = service.image.as_ref();
+        Ok(image
+            .map(|reference| self.lock.image(reference, &origin))
+            .transpose()?)
     }
 
     /// The names of all sets that the image needs.
@@ -108,6 +124,9 @@ impl Plan {
         }
         for service in &self.services {
             inputs.add(&service.name, &serde_json::to_vec(service)?);
+            if let Some(image) = self.image(service)? {
+                inputs.add(&service.name, &serde_json::to_vec(image)?);
+            }
             for tree in &self.overlays[&service.name] {
                 add_tree(&mut inputs, &service.name, tree)?;
             }

@@ -21,6 +21,7 @@ pub(super) fn run(args: &Build) -> Result<()> {
         board: args.board.clone(),
         config,
         out: args.out.clone(),
+        locked: args.locked,
         output: Output {
             compress: args.compress,
             level: args.level,

@@ -9,10 +9,15 @@ pub(super) fn run(args: &Inspect) -> Result<()> {
     let report = inspect::inspect(&args.image)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&report)?);
-    } else if args.packages {
-        print!("{report:#}");
-    } else {
-        print!("{report}");
+        return Ok(());
     }
+    let text = if args.packages {
+        format!("{report:#}")
+    } else {
+        format!("{report}")
+    };
+    // The image may be anyone's, and its names must not drive the terminal.
+    let control = |letter: char| letter.is_control() && letter != '\n';
+    print!("{}", text.replace(control, "\u{fffd}"));
     Ok(())
 }

@@ -32,7 +32,8 @@ fn renew(
     let requests = requests::all(project, &boards, &services)?;
     let context = Context::new(config, mirrors, false)?;
     let new = ui.step("Package lists", |bar| {
-        let images = context.lock_images(&services)?;
+        let references = services.iter().filter_map(|service| service.image.as_ref());
+        let images = context.lock_images(references)?;
         let progress = crate::ui::Downloads::new(bar);
         lock::renew(&requests, images, &context.sources()?, &progress)
     })?;

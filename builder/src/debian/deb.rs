@@ -28,6 +28,10 @@ use crate::{
 const AR_MAGIC: u64 = 8;
 const AR_HEADER: u64 = 60;
 
+/// What comes with a package about it is never longer, unpacked: lists of hashes
+/// of all its files are the longest part.
+const MAX_CONTROL: u64 = 16 << 20;
+
 /// More decoders at once could take more memory than the builder may: one of
 /// them needs up to 65 MiB.
 const MAX_DECODERS: usize = 4;
@@ -126,9 +130,37 @@ pub fn unpack_all(
     }
 }
 
+/// What a package says of itself: the text of its `control` file.
+///
+/// # Errors
+/// When it is not a package, or has no such file.
+pub fn control(path: &Path) -> Result<String> {
+    let reading = || format!("cannot read {}", path.display());
+    let archive = member(path, "control.tar").with_context(reading)?;
+    let mut archive = ::tar::Archive::new(archive.take(MAX_CONTROL));
+    for entry in archive.entries().with_context(reading)? {
+        let entry = entry.with_context(reading)?;
+        let name = entry.path_bytes();
+        if name.strip_prefix(b"./").unwrap_or(&name) == b"control" {
+            let mut text = String::new();
+            entry
+                .take(MAX_CONTROL)
+                .read_to_string(&mut text)
+                .with_context(reading)?;
+            return Ok(text);
+        }
+    }
+    bail!("{} has no control file", path.display())
+}
+
 /// Opens the files of a package.
 fn data_member(path: &Path) -> Result<Box<dyn Read>> {
-    let member = find_data_member(path)?;
+    member(path, "data.tar")
+}
+
+/// Opens the tar archive of a package that has a name and then an ending.
+fn member(path: &Path, name: &str) -> Result<Box<dyn Read>> {
+    let member = find_member(path, name)?;
     let mut file = File::open(path)?;
     std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(member.offset))?;
     let reader = BufReader::with_capacity(64 * 1024, file.take(member.length));
@@ -141,8 +173,8 @@ struct Member {
     length: u64,
 }
 
-/// Finds the one member that holds the files.
-fn find_data_member(path: &Path) -> Result<Member> {
+/// Finds the one member of a name.
+fn find_member(path: &Path, wanted: &str) -> Result<Member> {
     let file = File::open(path)?;
     let total = file.metadata()?.len();
     let mut archive = ar::Archive::new(BufReader::new(file));
@@ -171,8 +203,8 @@ fn find_data_member(path: &Path) -> Result<Member> {
             );
         }
         count += 1;
-        if let Some(suffix) = name.strip_prefix("data.tar") {
-            ensure!(found.is_none(), "it has two members with files");
+        if let Some(suffix) = name.strip_prefix(wanted) {
+            ensure!(found.is_none(), "it has two members {wanted}");
             found = Some(Member {
                 compression: suffix.trim_start_matches('.').to_owned(),
                 offset,
@@ -183,7 +215,7 @@ fn find_data_member(path: &Path) -> Result<Member> {
     match found {
         Some(member) => Ok(member),
         None if count == 0 => bail!("it is not a Debian package"),
-        None => bail!("it has no member with files: it is truncated"),
+        None => bail!("it has no member {wanted}: it is truncated"),
     }
 }
 

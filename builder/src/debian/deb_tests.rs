@@ -527,14 +527,14 @@ fn what_is_not_a_package_is_refused() {
         &ar(&[("debian-binary", b"9.0\n"), ("data.tar", &tar)]),
         "unknown format",
     );
-    refused(&ar(&[("debian-binary", b"2.0\n")]), "no member with files");
+    refused(&ar(&[("debian-binary", b"2.0\n")]), "no member data.tar");
     refused(
         &ar(&[
             ("debian-binary", b"2.0\n"),
             ("data.tar", &tar),
             ("data.tar.xz", &xz(&tar)),
         ]),
-        "two members with files",
+        "two members data.tar",
     );
     let mut bad = deb(&[file("a", b"x")]);
     bad[8 + 48..8 + 58].copy_from_slice(b"9999999999");

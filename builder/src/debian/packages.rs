@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use deb822_fast::{Deb822, Paragraph};
 
 use super::{sources::Suite, version::Version};
-use crate::digest::Digest;
+use crate::{digest::Digest, unpack::decompress};
 
 /// The architecture of the boards.
 pub const ARCHITECTURE: &str = "arm64";
@@ -53,14 +53,36 @@ pub struct Package {
 pub fn read_index(path: &Path, suite: &'static Suite) -> Result<Vec<Package>> {
     let reading = || format!("cannot read the package list {}", path.display());
     let file = BufReader::new(File::open(path).with_context(reading)?);
-    let text = BufReader::with_capacity(64 * 1024, liblzma::bufread::XzDecoder::new(file));
-    parse_index(text, suite).with_context(reading)
+    let text = decompress("xz", file).with_context(reading)?;
+    parse_index(BufReader::with_capacity(64 * 1024, text), suite).with_context(reading)
 }
 
 fn parse_index(text: impl BufRead, suite: &'static Suite) -> Result<Vec<Package>> {
     Deb822::iter_paragraphs_from_reader(text.take(MAX_INDEX))
         .map(|stanza| parse_stanza(&stanza?, suite))
         .collect()
+}
+
+/// Reads the `control` file of a package whose place in the archive and hash are
+/// known.
+///
+/// # Errors
+/// When it is not such a file.
+pub fn parse_control(
+    control: &str,
+    suite: &'static Suite,
+    path: &str,
+    size: u64,
+    sha256: Digest,
+) -> Result<Package> {
+    // These are what a `Packages` file adds to it.
+    let stanza = format!(
+        "{}\nFilename: {path}\nSize: {size}\nSHA256: {sha256}\n",
+        control.trim_end()
+    );
+    let mut packages = parse_index(stanza.as_bytes(), suite)?;
+    ensure!(packages.len() == 1, "its control file is not one paragraph");
+    packages.pop().context("its control file is empty")
 }
 
 fn parse_stanza(stanza: &Paragraph, suite: &'static Suite) -> Result<Package> {

@@ -10,7 +10,7 @@ use rubus_service::suggest::nearest;
 use super::{
     packages::Package,
     relation::{self, Alternative, Relation},
-    sources::DEFAULT_RELEASE,
+    sources::{DEFAULT_RELEASE, pool_of},
     version::Version,
 };
 
@@ -84,21 +84,27 @@ impl Index {
                 }
             }
         }
-        for package in index.packages.values() {
+        index.collect_provided()?;
+        Ok(index)
+    }
+
+    fn collect_provided(&mut self) -> Result<(), ResolveError> {
+        self.provided.clear();
+        for package in self.packages.values() {
             for Relation(alternatives) in parse(package, &package.provides)? {
                 for Alternative { name, version } in alternatives {
                     let version = version.map(|(_, version)| version);
-                    let providers = index.provided.entry(name).or_default();
+                    let providers = self.provided.entry(name).or_default();
                     providers.push((package.name.clone(), version));
                 }
             }
         }
-        let packages = &index.packages;
-        for providers in index.provided.values_mut() {
+        let packages = &self.packages;
+        for providers in self.provided.values_mut() {
             // The sort is stable, and they were added in the order of names.
             providers.sort_by_key(|(name, _)| packages[name].priority);
         }
-        Ok(index)
+        Ok(())
     }
 
     /// What may stand for an alternative: the package of that name, then those
@@ -136,6 +142,33 @@ impl Universe {
         packages: impl IntoIterator<Item = Package>,
     ) -> Result<(), ResolveError> {
         self.pools.insert(pool.to_owned(), Index::new(packages)?);
+        Ok(())
+    }
+
+    /// Puts packages in the place of those of the same name in their pools,
+    /// whichever version is higher.
+    ///
+    /// # Errors
+    /// When a package's `Provides` cannot be understood.
+    pub fn replace(
+        &mut self,
+        packages: impl IntoIterator<Item = Package>,
+    ) -> Result<(), ResolveError> {
+        let mut changed = BTreeSet::new();
+        for package in packages {
+            let pool = pool_of(package.suite.name).map(|pool| pool.name);
+            if let Some((name, index)) =
+                pool.and_then(|name| Some((name, self.pools.get_mut(name)?)))
+            {
+                index.packages.insert(package.name.clone(), package);
+                changed.insert(name);
+            }
+        }
+        for name in changed {
+            if let Some(index) = self.pools.get_mut(name) {
+                index.collect_provided()?;
+            }
+        }
         Ok(())
     }
 

@@ -125,6 +125,13 @@ pub fn pool(name: &str) -> Result<&'static Pool> {
     }
 }
 
+/// The pool that a suite is part of.
+pub fn pool_of(suite: &str) -> Option<&'static Pool> {
+    POOLS
+        .iter()
+        .find(|pool| pool.suites.iter().any(|it| it.name == suite))
+}
+
 /// Finds one of the suites by its code name.
 pub fn suite(name: &str) -> Option<&'static Suite> {
     POOLS

@@ -10,6 +10,10 @@ use std::{
 const BLOCK: usize = 1 << 20;
 /// Blocks in memory.
 const BLOCKS: usize = 16;
+/// What may be read of a small filesystem beyond its size.
+const SMALL_BUDGET: u64 = 64 << 20;
+/// What each read counts besides its bytes: time goes by also with short ones.
+const COST: u64 = 64;
 /// What is found to be zeros is left out in units of this.
 const PAGE: usize = 4096;
 
@@ -25,6 +29,8 @@ pub(crate) struct BlockCache<'f> {
     blocks: Vec<Block>,
     /// Counts uses, for finding the block that was not used for longest.
     clock: u64,
+    /// What may still be read, where that is bounded.
+    budget: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -45,6 +51,17 @@ impl<'f> BlockCache<'f> {
             position: 0,
             blocks: Vec::new(),
             clock: 0,
+            budget: None,
+        }
+    }
+
+    /// The same for reading a filesystem that may be hostile: a chain of
+    /// clusters that leads back to itself has no end. Whoever reads everything
+    /// once stays far below this bound.
+    pub(crate) fn for_reading(file: &'f File, start: u64, size: u64) -> Self {
+        Self {
+            budget: Some(size.saturating_mul(2).saturating_add(SMALL_BUDGET)),
+            ..Self::new(file, start, size)
         }
     }
 
@@ -119,6 +136,11 @@ impl Read for BlockCache<'_> {
             return Ok(0);
         }
         let (index, offset, count) = self.piece(buffer.len())?;
+        if let Some(budget) = &mut self.budget {
+            *budget = budget
+                .checked_sub(count as u64 + COST)
+                .ok_or_else(|| io::Error::other("the filesystem is damaged: it has no end"))?;
+        }
         buffer[..count].copy_from_slice(&self.blocks[index].bytes[offset..offset + count]);
         self.position += count as u64;
         Ok(count)

@@ -12,10 +12,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use chrono::{Datelike, Timelike};
 use fatfs::{
     Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider,
 };
-use time::OffsetDateTime;
 
 use super::block_cache::BlockCache;
 use crate::tree::Content;
@@ -220,20 +220,19 @@ impl TimeProvider for Clock {
 /// fatfs takes only clocks that live for ever, so one of 12 bytes is leaked
 /// for each filesystem.
 fn clock(timestamp: i64) -> Result<&'static Clock> {
-    let time = OffsetDateTime::from_unix_timestamp(timestamp)
-        .ok()
+    let time = chrono::DateTime::from_timestamp(timestamp, 0)
         .filter(|time| (1980..=2107).contains(&time.year()))
         .with_context(|| format!("the time {timestamp} is not between 1980 and 2107"))?;
     Ok(Box::leak(Box::new(Clock(DateTime {
         date: Date {
             year: time.year() as u16,
-            month: u8::from(time.month()).into(),
-            day: time.day().into(),
+            month: time.month() as u16,
+            day: time.day() as u16,
         },
         time: Time {
-            hour: time.hour().into(),
-            min: time.minute().into(),
-            sec: time.second().into(),
+            hour: time.hour() as u16,
+            min: time.minute() as u16,
+            sec: time.second() as u16,
             millis: 0,
         },
     }))))
@@ -255,7 +254,7 @@ impl<'f> Reader<'f> {
             start.checked_add(size).is_some_and(|wanted| wanted <= end),
             "the image is cut off: a partition ends behind its end"
         );
-        let cache = BlockCache::new(file, start, size);
+        let cache = BlockCache::for_reading(file, start, size);
         let filesystem = FileSystem::new(cache, FsOptions::new())
             .context("the partition holds no FAT filesystem")?;
         Ok(Self { filesystem })

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use gpt::GptConfig;
+use gpt::{GptConfig, disk::LogicalBlockSize, header::read_header_from_arbitrary_device};
 use mbrman::MBRHeader;
 use serde::Serialize;
 
@@ -16,9 +16,14 @@ use super::{
     disk::{PartitionTable, SECTOR},
     fat,
 };
+use crate::unpack::decompress;
 
 /// The type that the protective MBR of a GPT disk has.
 const PROTECTIVE: u8 = 0xEE;
+/// Length of an entry of a GPT.
+const GPT_ENTRY: u32 = 128;
+/// Entries that a GPT has room for; 128 are usual.
+const MOST_GPT_ENTRIES: u32 = 1024;
 /// No card of ours has more partitions.
 const MOST_PARTITIONS: usize = 16;
 /// No image is larger than this when it is unpacked.
@@ -80,7 +85,17 @@ impl Table {
         })
     }
 
-    fn read_gpt(file: File) -> Result<Self> {
+    fn read_gpt(mut file: File) -> Result<Self> {
+        // The crate believes a header whose checksum is right, and takes the
+        // memory that it asks for.
+        let header = read_header_from_arbitrary_device(&mut file, LogicalBlockSize::Lb512)
+            .context("its GUID partition table is damaged")?;
+        ensure!(
+            header.part_size == GPT_ENTRY && header.num_parts <= MOST_GPT_ENTRIES,
+            "its GUID partition table has {} entries of {} bytes",
+            header.num_parts,
+            header.part_size
+        );
         let disk = GptConfig::new()
             .writable(false)
             .open_from_device(file)
@@ -217,9 +232,7 @@ fn unpacker(file: &File) -> Result<Option<Box<dyn Read>>> {
     Ok(if magic[..count].starts_with(&ZSTD_MAGIC) {
         Some(Box::new(zstd::Decoder::with_buffer(input)?))
     } else if magic[..count].starts_with(&XZ_MAGIC) {
-        Some(Box::new(liblzma::bufread::XzDecoder::new_multi_decoder(
-            input,
-        )))
+        Some(decompress("xz", input)?)
     } else {
         None
     })

@@ -17,7 +17,6 @@ mod store;
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZero,
-    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -35,6 +34,7 @@ use self::{
 };
 use crate::{
     board::{Board, Pattern},
+    cache::Cache,
     tree::{Content, Tree},
 };
 
@@ -65,7 +65,7 @@ pub struct Kernel {
 /// them is damaged, or when the cache cannot be written.
 pub fn prepare(
     board: &Board,
-    cache: &Path,
+    cache: &Cache,
     key: &str,
     packages: impl FnOnce() -> Result<Tree>,
 ) -> Result<Kernel> {

@@ -5,19 +5,21 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     io::{BufWriter, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use super::Kernel;
 use crate::{
     board::{Board, Pattern},
+    cache::Cache,
     tree::{CacheFile, Content, Node, Tree},
 };
 
@@ -103,7 +105,7 @@ impl Record {
 
 /// Appends parts to the data; usable from several threads.
 pub(super) struct Writer {
-    file: Mutex<(BufWriter<File>, u64)>,
+    file: Mutex<(BufWriter<NamedTempFile>, u64)>,
 }
 
 impl Writer {
@@ -120,13 +122,14 @@ impl Writer {
         Ok(part)
     }
 
-    fn finish(self) -> Result<()> {
+    fn finish(self) -> Result<NamedTempFile> {
         let (out, _) = self
             .file
             .into_inner()
             .unwrap_or_else(PoisonError::into_inner);
-        out.into_inner()?.sync_all()?;
-        Ok(())
+        let file = out.into_inner()?;
+        file.as_file().sync_all()?;
+        Ok(file)
     }
 }
 
@@ -151,15 +154,16 @@ pub(super) fn key(board: &Board, packages: &str) -> String {
         .collect()
 }
 
-fn paths(cache: &Path, key: &str) -> (PathBuf, PathBuf) {
+fn paths(cache: &Cache, key: &str) -> (PathBuf, PathBuf) {
+    let kernels = cache.kernels();
     (
-        cache.join(format!("{key}.json")),
-        cache.join(format!("{key}.data")),
+        kernels.join(format!("{key}.json")),
+        kernels.join(format!("{key}.data")),
     )
 }
 
 /// What the cache has; nothing when it is missing or not whole.
-pub(super) fn load(cache: &Path, key: &str) -> Option<(Record, Arc<CacheFile>)> {
+pub(super) fn load(cache: &Cache, key: &str) -> Option<(Record, Arc<CacheFile>)> {
     let (record_path, data_path) = paths(cache, key);
     let record: Record = serde_json::from_slice(&fs::read(record_path).ok()?).ok()?;
     let length = fs::metadata(&data_path).ok()?.len();
@@ -168,39 +172,22 @@ pub(super) fn load(cache: &Path, key: &str) -> Option<(Record, Arc<CacheFile>)> 
         .then(|| (record, CacheFile::new(data_path)))
 }
 
-/// Makes data and record and puts both into the cache.
+/// Makes data and record and puts both into the cache. Two builds may run at
+/// once: what they write is the same.
 pub(super) fn save(
-    cache: &Path,
+    cache: &Cache,
     key: &str,
     make: impl FnOnce(&Writer) -> Result<Record>,
 ) -> Result<(Record, Arc<CacheFile>)> {
     let (record_path, data_path) = paths(cache, key);
-    // Two builds may run at once: each writes files of its own and puts them
-    // in place when they are whole. Both are the same then.
-    let temporary = |path: &Path| path.with_extension(format!("{}.tmp", std::process::id()));
-    fs::create_dir_all(cache).with_context(|| format!("cannot make {}", cache.display()))?;
-
-    let data = temporary(&data_path);
-    let written = (|| {
-        let file = File::create(&data)?;
-        let writer = Writer {
-            file: Mutex::new((BufWriter::with_capacity(1 << 20, file), 0)),
-        };
-        let record = make(&writer)?;
-        writer.finish()?;
-        fs::rename(&data, &data_path)?;
-        Ok(record)
-    })();
-    let record: Record = match written {
-        Ok(record) => record,
-        Err(error) => {
-            // The error that counts is the one that is returned.
-            let _ = fs::remove_file(&data);
-            return Err(error);
-        }
+    let writer = Writer {
+        file: Mutex::new((BufWriter::with_capacity(1 << 20, cache.temporary()?), 0)),
     };
-    let list = temporary(&record_path);
-    fs::write(&list, serde_json::to_vec(&record)?)?;
-    fs::rename(&list, &record_path)?;
+    let record = make(&writer)?;
+    cache.publish(writer.finish()?, &data_path)?;
+    let mut list = cache.temporary()?;
+    list.write_all(&serde_json::to_vec(&record)?)
+        .with_context(|| format!("cannot write {}", list.path().display()))?;
+    cache.publish(list, &record_path)?;
     Ok((record, CacheFile::new(data_path)))
 }

@@ -53,7 +53,7 @@ pub(crate) fn public() -> clap::Command {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the services that run (short for `ros service ps`)
+    /// List the services that run or keep failing (short for `ros service ps`)
     #[command(after_help = PS_EXAMPLES)]
     Ps(Listing),
     /// Show the log of a service (short for `ros service logs`)
@@ -98,7 +98,7 @@ Examples:
   ros service list
   ros service list --json | jq -r '.[] | select(.state == \"failed\") | .name'")]
     List(Listing),
-    /// List the services that run
+    /// List the services that run or keep failing
     #[command(after_help = PS_EXAMPLES)]
     Ps(Listing),
     /// Start services and wait until they are ready

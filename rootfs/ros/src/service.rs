@@ -24,7 +24,8 @@ pub(crate) fn list(client: &Client, listing: Listing, output: Output) -> Result<
 /// `ros service ps`
 pub(crate) fn ps(client: &Client, listing: Listing, output: Output) -> Result<()> {
     let mut services = client.services()?;
-    services.retain(|service| api::runs(service.state));
+    // One that keeps failing is what people look for here.
+    services.retain(|service| api::runs(service.state) || service.state == State::Backoff);
     if listing.json {
         return output.json(&services);
     }
@@ -100,6 +101,7 @@ fn running(services: &[Status], now_us: u64, style: Style) -> String {
     for service in services {
         let up = service
             .started_us
+            .filter(|_| service.state != State::Backoff)
             .map(|started| text::period(now_us.saturating_sub(started) / 1_000_000));
         table.row(vec![
             service.name.as_str().into(),
@@ -225,6 +227,25 @@ gateway: ended with status 3
 NAME    STATE     PID  UP           MEMORY  RESTARTS
 docker  ready     312  2 min 5 s  93.0 MiB         0
 ntp     starting                                   2
+"
+        );
+    }
+
+    #[test]
+    fn one_that_starts_again_in_a_while_has_its_restarts_and_its_reason() {
+        let again = Status {
+            started_us: Some(100 * SECOND),
+            restarts: 3,
+            reason: "ended with status 3; starts again after 8 s".into(),
+            ..service("ntp", State::Backoff)
+        };
+        assert_eq!(
+            running(&[again], 128 * SECOND, Style::default()),
+            "\
+NAME  STATE    RESTARTS
+ntp   backoff         3
+
+ntp: ended with status 3; starts again after 8 s
 "
         );
     }

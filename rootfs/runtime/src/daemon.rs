@@ -470,9 +470,14 @@ impl Daemon {
             out_of_memory,
         };
         self.supervisor.dispatch(unit, event, now);
-        let machine = &self.supervisor.unit(unit).machine;
-        if !exit.is_success() && !machine.reason.is_empty() {
-            report(format_args!("{name}: {}", machine.reason));
+        let reason = &self.supervisor.unit(unit).machine.reason;
+        if !exit.is_success() && !reason.is_empty() {
+            report(format_args!("{name}: {reason}"));
+            if let Some(log) = self.logs.get_mut(unit).and_then(Option::as_mut) {
+                // Memory is full: lines of the service are lost as well, which
+                // is told about.
+                let _ = log.note(reason);
+            }
         }
     }
 

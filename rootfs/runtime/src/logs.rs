@@ -108,6 +108,19 @@ impl Log {
         self.fifos.each_ref().map(|fifo| fifo.reader.as_fd())
     }
 
+    /// Adds a line of the runtime's own: whoever reads the log to see why a
+    /// service ended may find that it could not say so itself.
+    pub(crate) fn note(&mut self, text: &str) -> io::Result<()> {
+        let line = LogLine {
+            time: now(),
+            stream: Stream::Runtime,
+            text: format!("system-runtime: {text}"),
+        };
+        let mut bytes = serde_json::to_vec(&line)?;
+        bytes.push(b'\n');
+        self.ring.append(&bytes)
+    }
+
     /// The last line that was written to standard error.
     pub(crate) fn last_error(&self) -> &str {
         &self.last_error
@@ -168,9 +181,8 @@ impl Log {
     /// Writes the whole lines of `input` to the ring; how many bytes of it
     /// they take up.
     fn store(&mut self, input: &[u8], stream: usize, flush: bool) -> io::Result<usize> {
-        let time = humantime::format_rfc3339_micros(SystemTime::now()).to_string();
         let mut line = LogLine {
-            time,
+            time: now(),
             stream: STREAMS[stream],
             text: String::new(),
         };
@@ -227,6 +239,11 @@ impl Fifo {
         }
         Ok(())
     }
+}
+
+/// The time, as lines have it.
+fn now() -> String {
+    humantime::format_rfc3339_micros(SystemTime::now()).to_string()
 }
 
 /// The end of a FIFO that a service writes to. It is open for reading as well,

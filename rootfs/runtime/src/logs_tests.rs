@@ -126,6 +126,16 @@ fn the_last_line_of_standard_error_is_remembered() {
 }
 
 #[test]
+fn what_the_runtime_says_follows_what_the_service_said() {
+    let mut it = fixture();
+    it.out.write_all(b"hungry\n").unwrap();
+    it.drain(0);
+    it.log.note("was killed").unwrap();
+    assert_eq!(it.texts(), ["hungry", "system-runtime: was killed"]);
+    assert_eq!(it.log.last_error(), "");
+}
+
+#[test]
 fn a_log_that_cannot_be_written_does_not_hold_up_the_service() {
     let mut it = fixture();
     // The ring cannot turn without the file that it is to rename.

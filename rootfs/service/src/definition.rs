@@ -31,7 +31,8 @@ pub struct Service {
     /// nothing that runs here needs it).
     #[serde(default)]
     pub exclude: Vec<String>,
-    /// An OCI image, `registry/name@sha256:...`.
+    /// An OCI image, `registry/name@sha256:...`, instead of packages. It brings
+    /// its own users.
     #[serde(default)]
     pub image: Option<String>,
     /// Our own program, by the name of its crate; it ends up in `/usr/bin`.
@@ -56,14 +57,20 @@ pub struct Service {
     pub directories: Vec<String>,
 
     // How it runs.
-    /// The program and its arguments.
+    /// The program and its arguments; only a service with an `image` may leave
+    /// it to the image.
+    #[serde(default)]
     pub command: Vec<String>,
-    /// Variables of its environment, besides `PATH`.
+    /// Variables of its environment, besides `PATH` and those of its `image`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
-    /// The user it runs as; one of the root's `/etc/passwd`.
-    #[serde(default = "root")]
-    pub user: String,
+    /// The user it runs as, one of the root's `/etc/passwd`, or `USER:GROUP` by
+    /// name or number; if not given that of its `image`, else `root`.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// The folder it runs in; if not given that of its `image`, else `/`.
+    #[serde(default)]
+    pub working_dir: Option<String>,
     /// Services that have to be ready before this one starts.
     #[serde(default)]
     pub after: Vec<String>,
@@ -351,10 +358,6 @@ impl From<Health> for RawHealth {
 
 fn yes() -> bool {
     true
-}
-
-fn root() -> String {
-    "root".to_owned()
 }
 
 fn sigterm() -> String {

@@ -25,39 +25,66 @@ impl Identity {
         }
     }
 
-    /// Looks a user up in the text of a root's `/etc/passwd` and `/etc/group`.
-    /// `root` is found even when the files are empty.
+    /// Looks a user up in the text of a root's `/etc/passwd` and `/etc/group`:
+    /// `USER` or `USER:GROUP`, each a name or a number, as in OCI images. `root`
+    /// is found even when the files are empty, and so is any number.
     pub fn lookup(user: &str, passwd: &str, group: &str) -> Option<Identity> {
+        let (user, own_group) = match user.split_once(':') {
+            Some((user, group)) => (user, Some(group)),
+            None => (user, None),
+        };
+        let number: Option<u32> = user.parse().ok();
         let found = passwd.lines().find_map(|line| {
             let fields: Vec<&str> = line.split(':').collect();
             let [name, _, uid, gid, _, home, _] = fields[..] else {
                 return None;
             };
-            (name == user).then_some((uid.parse().ok()?, gid.parse().ok()?, home.to_owned()))
+            let (uid, gid) = (uid.parse().ok()?, gid.parse().ok()?);
+            (name == user || number == Some(uid)).then(|| (name, uid, gid, home.to_owned()))
         });
-        let Some((uid, gid, home)) = found else {
-            return (user == "root").then(Identity::root);
+        let (name, uid, gid, home) = match (found, number) {
+            (Some(found), _) => found,
+            (None, None) if user != "root" => return None,
+            (None, None | Some(0)) => ("root", 0, 0, Identity::root().home),
+            (None, Some(uid)) => ("", uid, 0, "/".to_owned()),
         };
-        let mut groups: Vec<u32> = group
-            .lines()
-            .filter_map(|line| {
+        let groups = || {
+            group.lines().filter_map(|line| {
                 let fields: Vec<&str> = line.split(':').collect();
-                let [_, _, gid, members] = fields[..] else {
+                let [name, _, gid, members] = fields[..] else {
                     return None;
                 };
-                members
-                    .split(',')
-                    .any(|member| member == user)
-                    .then(|| gid.parse().ok())?
+                Some((
+                    name.to_owned(),
+                    gid.parse::<u32>().ok()?,
+                    members.to_owned(),
+                ))
             })
-            .filter(|&it| it != gid)
+        };
+        // A group that is asked for stands alone, as engines have it.
+        if let Some(wanted) = own_group {
+            let gid = groups()
+                .find_map(|(name, gid, _)| (name == wanted).then_some(gid))
+                .or_else(|| wanted.parse().ok())?;
+            return Some(Identity {
+                uid,
+                gid,
+                groups: Vec::new(),
+                home,
+            });
+        }
+        let mut further: Vec<u32> = groups()
+            .filter(|(_, it, members)| {
+                *it != gid && !name.is_empty() && members.split(',').any(|member| member == name)
+            })
+            .map(|(_, gid, _)| gid)
             .collect();
-        groups.sort_unstable();
-        groups.dedup();
+        further.sort_unstable();
+        further.dedup();
         Some(Identity {
             uid,
             gid,
-            groups,
+            groups: further,
             home,
         })
     }
@@ -85,5 +112,24 @@ mod tests {
     fn a_missing_user_is_none_except_root() {
         assert_eq!(Identity::lookup("ghost", PASSWD, GROUP), None);
         assert_eq!(Identity::lookup("root", "", ""), Some(Identity::root()));
+    }
+
+    #[test]
+    fn an_image_names_its_user_by_number_and_with_a_group() {
+        for (user, expected) in [
+            ("100", Some((100, 101, &[5, 20][..], "/var/lib/chrony"))),
+            ("_chrony:tty", Some((100, 5, &[], "/var/lib/chrony"))),
+            ("7", Some((7, 0, &[], "/"))),
+            ("7:8", Some((7, 8, &[], "/"))),
+            ("0", Some((0, 0, &[], "/root"))),
+            ("_chrony:ghost", None),
+            ("", None),
+        ] {
+            let found = Identity::lookup(user, PASSWD, GROUP);
+            let found = found
+                .as_ref()
+                .map(|it| (it.uid, it.gid, &it.groups[..], it.home.as_str()));
+            assert_eq!(found, expected, "{user:?}");
+        }
     }
 }

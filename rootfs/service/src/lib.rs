@@ -9,6 +9,7 @@ pub mod capabilities;
 pub mod definition;
 pub mod graph;
 pub mod identity;
+pub mod keys;
 pub mod mounts;
 pub mod oci;
 pub mod parse;

@@ -257,7 +257,10 @@ fn process(service: &Service, identity: &Identity) -> Process {
         },
         args: service.command.clone(),
         env,
-        cwd: "/".to_owned(),
+        cwd: service
+            .working_dir
+            .clone()
+            .unwrap_or_else(|| "/".to_owned()),
         capabilities: capability_sets(service, identity),
         rlimits: vec![Rlimit {
             kind: "RLIMIT_NOFILE".to_owned(),

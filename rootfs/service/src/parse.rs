@@ -3,14 +3,12 @@
 use std::{fmt, ops::Range};
 
 use serde::{Deserialize, de};
-use toml::{
-    Spanned,
-    de::{DeTable, DeValue},
-};
+use toml::de::{DeTable, DeValue};
 
 use crate::{
     Service,
     definition::{Group, Health, Limits, User},
+    keys::key_at,
     suggest, validate,
 };
 
@@ -149,23 +147,6 @@ fn find(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
     }
 }
 
-/// The dotted key whose value covers an offset of the text.
-fn key_at(table: &DeTable<'_>, offset: usize) -> Option<String> {
-    let covers = |value: &Spanned<DeValue<'_>>| value.span().contains(&offset);
-    let (key, value) = table.iter().find(|(key, value)| {
-        covers(value)
-            || key.span().contains(&offset)
-            || matches!(value.get_ref(), DeValue::Table(inner) if key_at(inner, offset).is_some())
-    })?;
-    let name = key.get_ref();
-    if let DeValue::Table(inner) = value.get_ref()
-        && let Some(rest) = key_at(inner, offset)
-    {
-        return Some(format!("{name}.{rest}"));
-    }
-    Some(name.to_string())
-}
-
 /// The keys that serde knows of a struct, so that they are written down once.
 fn fields_of<'de, T: Deserialize<'de>>() -> &'static [&'static str] {
     let mut fields: &'static [&'static str] = &[];
@@ -204,6 +185,8 @@ impl<'de> de::Deserializer<'de> for FieldNames<'_> {
 mod tests {
     use super::*;
 
+    const IMAGE_WITH_PACKAGES: &str = "packages = [\"a\"]\nimage = \"x/y@sha256:\
+        0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"";
     const MINIMAL: &str = "description = \"d\"\nkind = \"daemon\"\ncommand = [\"c\"]\n";
 
     fn error(rest: &str) -> String {
@@ -319,6 +302,8 @@ memory = "64M"
             ("tmpfs = [\"x\"]", "tmpfs", "absolute"),
             ("devices = [\"/etc\"]", "devices", "not a device"),
             ("image = \"debian:13\"", "image", "digest"),
+            (IMAGE_WITH_PACKAGES, "packages", "brings its own"),
+            ("working_dir = \"app\"", "working_dir", "absolute"),
             ("directories = [\"../x\"]", "directories", "climb"),
             (
                 "privileged = true\ncapabilities = [\"CAP_KILL\"]",
@@ -389,6 +374,16 @@ memory = "64M"
         );
         let error = Service::parse("A_b", "f", MINIMAL).unwrap_err();
         assert!(error.message.contains("lower case"), "{error}");
+    }
+
+    #[test]
+    fn an_image_may_say_what_is_run() {
+        let image = IMAGE_WITH_PACKAGES.lines().last().unwrap();
+        let text = format!("{}{image}\n", MINIMAL.replace("command = [\"c\"]\n", ""));
+        assert!(Service::parse("a", "f", &text).is_ok());
+        let text = MINIMAL.replace("command = [\"c\"]\n", "");
+        let error = Service::parse("a", "f", &text).unwrap_err();
+        assert_eq!(error.key.as_deref(), Some("command"), "{error}");
     }
 
     #[test]

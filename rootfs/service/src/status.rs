@@ -141,6 +141,8 @@ pub enum Stream {
     Stdout,
     /// Standard error.
     Stderr,
+    /// Nowhere: the runtime itself says how the service ended.
+    Runtime,
 }
 
 /// How the boot went, as `GET /v1/boot` answers.

@@ -229,6 +229,11 @@ impl Service {
         crate::signals::number(self.reload_signal.as_deref()?)
     }
 
+    /// Who it runs as, in the words of [`Identity::lookup`](crate::Identity::lookup).
+    pub fn user(&self) -> &str {
+        self.user.as_deref().unwrap_or("root")
+    }
+
     /// The number of the signal that asks it to stop.
     pub fn stop_signal_number(&self) -> i32 {
         crate::signals::number(&self.stop_signal).unwrap_or(15)

@@ -48,8 +48,14 @@ fn identity(service: &Service) -> Result<(), Problem> {
             ),
         );
     }
-    if service.command.first().is_none_or(String::is_empty) {
+    let has_program = service.command.first().is_some_and(|it| !it.is_empty());
+    if !has_program && (service.image.is_none() || !service.command.is_empty()) {
         return problem("command", "is empty; name the program and its arguments");
+    }
+    if let Some(folder) = &service.working_dir
+        && !folder.starts_with('/')
+    {
+        return problem("working_dir", format!("\"{folder}\" is not absolute"));
     }
     if service.after.contains(name) {
         return problem("after", format!("{name} waits for itself; remove it here"));
@@ -86,18 +92,27 @@ fn root_content(service: &Service) -> Result<(), Problem> {
                 format!("\"{image}\" has no digest; write it as \"registry/name@sha256:...\""),
             );
         }
+        for (key, given) in [
+            ("packages", !service.packages.is_empty()),
+            ("users", !service.users.is_empty()),
+            ("groups", !service.groups.is_empty()),
+        ] {
+            if given {
+                let message = format!("an image brings its own {key}; remove this, or `image`");
+                return problem(key, message);
+            }
+        }
     }
     // The users of packages and images are known when the root is composed.
     let from_elsewhere = !service.packages.is_empty() || service.image.is_some();
-    let known = BASE_USERS.contains(&service.user.as_str())
-        || service.users.iter().any(|user| user.name == service.user);
+    let name = service.user().split(':').next().unwrap_or_default();
+    let known = BASE_USERS.contains(&name)
+        || name.parse::<u32>().is_ok()
+        || service.users.iter().any(|user| user.name == name);
     if !known && !from_elsewhere {
         return problem(
             "user",
-            format!(
-                "nothing makes the user \"{}\"; add it to `users`",
-                service.user
-            ),
+            format!("nothing makes the user \"{name}\"; add it to `users`"),
         );
     }
     for (key, paths) in [

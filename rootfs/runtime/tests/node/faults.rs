@@ -4,11 +4,11 @@ use std::{fs, time::Instant};
 
 use rubus_service::status::{Exit, State};
 
-use crate::harness::wait_for;
+use crate::harness::{Node, wait_for};
 
 #[test]
 fn one_that_exits_at_once_backs_off_and_is_told_about() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add("quits", "echo going >&2; exit 3", "");
     node.boot();
     let status = node.wait_state("quits", State::Backoff);
@@ -19,12 +19,19 @@ fn one_that_exits_at_once_backs_off_and_is_told_about() {
         status.reason
     );
     wait_for("it is started again", || node.status("quits").restarts >= 1);
-    assert!(node.log("quits").iter().any(|line| line == "going"));
+    let log = node.log("quits");
+    assert_eq!(
+        log[..2],
+        [
+            "going",
+            "system-runtime: ended with status 3; starts again after 1 s"
+        ]
+    );
 }
 
 #[test]
 fn one_that_cannot_be_started_says_why() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add("absent", "true", "restart = \"never\"\n");
     let config = node
         .run_dir()
@@ -45,7 +52,7 @@ fn one_that_cannot_be_started_says_why() {
 
 #[test]
 fn one_that_ignores_sigterm_is_killed_after_its_time() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add(
         "deaf",
         "trap '' TERM; echo up; while true; do sleep 1; done",
@@ -64,7 +71,7 @@ fn one_that_ignores_sigterm_is_killed_after_its_time() {
 
 #[test]
 fn one_that_forks_daemons_leaves_none_behind() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     // In the namespace of the node, where the kernel would let them live.
     node.add(
         "forks",
@@ -88,7 +95,7 @@ fn sleepers() -> usize {
 
 #[test]
 fn one_that_floods_its_log_starves_nobody_and_fills_nothing() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add(
         "floods",
         "while true; do echo 0123456789012345678901234567890123456789; done",
@@ -115,7 +122,7 @@ fn one_that_floods_its_log_starves_nobody_and_fills_nothing() {
 
 #[test]
 fn a_health_check_that_never_answers_makes_it_unhealthy_and_leaves_nothing() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add(
         "mute",
         "while true; do sleep 1; done",
@@ -135,7 +142,7 @@ fn a_health_check_that_never_answers_makes_it_unhealthy_and_leaves_nothing() {
 
 #[test]
 fn a_health_check_over_http_decides_when_it_is_ready() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     let port = free_port();
     node.add(
         "serves",
@@ -165,7 +172,7 @@ fn free_port() -> u16 {
 
 #[test]
 fn a_oneshot_is_done_and_lets_others_start() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add("once", "touch /shared/done", "kind = \"oneshot\"\n");
     node.add(
         "then",
@@ -193,7 +200,7 @@ fn a_oneshot_is_done_and_lets_others_start() {
 
 #[test]
 fn post_start_has_to_succeed_before_it_is_ready() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add(
         "loads",
         "while true; do sleep 1; done",

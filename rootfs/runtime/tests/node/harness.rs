@@ -8,7 +8,10 @@ use std::{
     os::unix::{net::UnixStream, process::CommandExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Once,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -21,35 +24,39 @@ use rubus_service::{
 /// How long a test waits for something before it fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Says why these tests cannot run here, if they cannot.
-pub(crate) fn why_not() -> Option<String> {
-    if !rustix::process::geteuid().is_root() {
-        return Some("needs root".to_owned());
+/// Fails where these tests cannot run, with what is missing: a test that did
+/// nothing must not look passed.
+fn needs() {
+    assert!(
+        rustix::process::geteuid().is_root(),
+        "these tests start containers, which needs root; tests/run does without them where \
+         RUBUS_TESTS_WITHOUT_ROOT=1 is set"
+    );
+    for (program, package) in [
+        ("/usr/bin/crun", "crun"),
+        ("/usr/bin/unshare", "util-linux"),
+        ("/bin/busybox", "busybox-static"),
+    ] {
+        assert!(
+            Path::new(program).exists(),
+            "these tests need {program}; install it with `apt install {package}`"
+        );
     }
-    for program in ["/usr/bin/crun", "/usr/bin/unshare", "/bin/busybox"] {
-        if !Path::new(program).exists() {
-            return Some(format!(
-                "needs {program} (Debian: crun, util-linux, busybox-static)"
-            ));
-        }
-    }
-    let works = Command::new("/usr/bin/unshare")
-        .args(["--mount", "/bin/true"])
-        .status();
-    (!works.is_ok_and(|it| it.success())).then(|| "needs to make mount namespaces".to_owned())
-}
-
-/// Ends a test early where it cannot run.
-macro_rules! node_or_return {
-    () => {
-        match $crate::harness::why_not() {
-            None => $crate::harness::Node::new(),
-            Some(why) => {
-                eprintln!("not run: {why}");
-                return;
-            }
-        }
+    let fails = |what: &str| {
+        let output = Command::new("/usr/bin/unshare")
+            .args(["--mount", "/bin/sh", "-c", what])
+            .output()
+            .unwrap();
+        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
     };
+    if let Some(why) = fails(SETUP) {
+        panic!("these tests need a mount namespace with cgroup v2, which cannot be made: {why}");
+    }
+    // A root that holds nothing but busybox has no libraries.
+    assert!(
+        fails("ldd /bin/busybox").is_some(),
+        "these tests need a static /bin/busybox; install it with `apt install busybox-static`"
+    );
 }
 
 pub(crate) struct Node {
@@ -62,6 +69,9 @@ pub(crate) struct Node {
 impl Node {
     pub(crate) fn new() -> Node {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static NEEDS: Once = Once::new();
+        // Not passed over by the tests that follow one that failed here.
+        NEEDS.call_once_force(|_| needs());
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Node {
             folder: tempfile::tempdir().unwrap(),

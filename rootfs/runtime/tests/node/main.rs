@@ -1,6 +1,5 @@
 //! The runtime from outside: real containers, real faults.
 
-#[macro_use]
-mod harness;
 mod faults;
+mod harness;
 mod takeover;

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, io::Write, os::unix::net::UnixStream, time::Dur
 
 use rubus_service::status::{Exit, State};
 
-use crate::harness::wait_for;
+use crate::harness::{Node, wait_for};
 
 #[test]
 fn a_killed_runtime_loses_nothing() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     // As many lines as the ring is sure to hold, over as long as the kills take.
     let count = 1200;
     node.add(
@@ -57,7 +57,7 @@ fn a_killed_runtime_loses_nothing() {
 
 #[test]
 fn an_end_that_nobody_saw_is_looked_up_with_init() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add(
         "a",
         "while [ ! -e /shared/go ]; do sleep 0.05; done; exit 7",
@@ -94,7 +94,7 @@ fn an_end_that_nobody_saw_is_looked_up_with_init() {
 
 #[test]
 fn killed_while_it_starts_services_it_starts_each_once() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     let names: Vec<String> = (0..6).map(|it| format!("s{it}")).collect();
     for name in &names {
         let script = format!("echo x >> /shared/{name}; while true; do sleep 1; done");
@@ -119,7 +119,7 @@ fn killed_while_it_starts_services_it_starts_each_once() {
 
 #[test]
 fn sigterm_leaves_services_running_for_the_next_runtime() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add("stays", "while true; do sleep 1; done", "");
     node.boot();
     let before = node.wait_state("stays", State::Ready);
@@ -133,7 +133,7 @@ fn sigterm_leaves_services_running_for_the_next_runtime() {
 
 #[test]
 fn power_off_stops_in_reverse_order_and_tells_init() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     let script = |name: &str| {
         format!(
             "trap 'sleep 0.2; echo {name} >> /shared/order; exit 0' TERM; echo up; while true; do sleep 0.05; done"
@@ -165,7 +165,7 @@ fn power_off_stops_in_reverse_order_and_tells_init() {
 
 #[test]
 fn hostile_clients_do_not_disturb_others() {
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add("a", "while true; do echo 0123456789; done", "");
     node.boot();
     node.wait_state("a", State::Ready);
@@ -202,7 +202,7 @@ fn hostile_clients_do_not_disturb_others() {
 #[test]
 fn logs_are_followed_and_tailed() {
     use std::io::{BufRead, BufReader};
-    let mut node = node_or_return!();
+    let mut node = Node::new();
     node.add(
         "talks",
         "n=0; while true; do n=$((n+1)); echo line $n; sleep 0.05; done",

@@ -1,0 +1,84 @@
+//! The lock that a build uses: as it is when it fits, else with what it lacks.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use rubus_service::Service;
+
+use super::{Options, requests};
+use crate::{
+    debian::resolve::Request,
+    lock::{self, Lock},
+    project::Project,
+    sources::Context,
+    ui::{Downloads, Ui},
+};
+
+/// Reads the lock. What it lacks is looked up and written into it, unless that
+/// is not wanted (`--locked`) or not possible (`--offline`).
+///
+/// # Errors
+/// When it cannot be read, or what it lacks cannot be had.
+pub(super) fn lock(
+    project: &Project,
+    options: &Options,
+    context: &Context,
+    services: &[Service],
+    requests: &BTreeMap<String, Request>,
+    ui: &mut Ui,
+) -> Result<Lock> {
+    let path = options.config.lock_path(project);
+    if options.locked || context.fetcher.is_offline() {
+        let lock = Lock::load(&path)?;
+        check(&lock, services, requests)?;
+        return Ok(lock);
+    }
+    let own = Lock::find(&path)?;
+    if let Some(lock) = &own
+        && check(lock, services, requests).is_ok()
+    {
+        return Ok(lock.clone());
+    }
+    // A lock beside the user's file begins as the project's: what that holds
+    // already is not to be another version in this image.
+    let base = match own {
+        Some(lock) => Some(lock),
+        None => Lock::find(&project.lock())?,
+    };
+    let lock = ui.step("Lock", |bar| {
+        let progress = Downloads::new(bar);
+        let references = services.iter().filter_map(|service| {
+            let reference = service.image.as_ref()?;
+            let known = base.as_ref().is_some_and(|lock| lock.has_image(reference));
+            (!known).then_some(reference)
+        });
+        let images = context.lock_images(references)?;
+        let sources = context.sources()?;
+        match &base {
+            Some(base) => base.complete(requests, images, &sources, &progress),
+            None => lock::renew(requests, images, &sources, &progress),
+        }
+    })?;
+    if let Some(base) = &base {
+        ui.say(lock::changes(base, &lock).trim_end());
+    }
+    lock.save(&path)?;
+    ui.say(&format!(
+        "{} holds now what was missing; keep it, and the same image can be built again",
+        path.display()
+    ));
+    Ok(lock)
+}
+
+/// Whether a lock has everything that is asked for.
+fn check(lock: &Lock, services: &[Service], requests: &BTreeMap<String, Request>) -> Result<()> {
+    for (name, request) in requests {
+        lock.set(name, request)?;
+    }
+    for service in services {
+        if let Some(reference) = &service.image {
+            lock.image(reference, &requests::service_file(service))?;
+        }
+    }
+    Ok(())
+}
