@@ -78,9 +78,6 @@ fn prepare() -> Result<(), String> {
         rubus_config::settings::Settings::default()
     });
     let access = access::Access::of(&settings);
-    for line in &access.refused {
-        eprintln!("{line}");
-    }
     tools::write(Path::new("/run/console/authorized_keys"), &access.keys)?;
     tools::write(Path::new("/run/console/issue"), issue::text(&access))?;
     host_keys::ensure(Path::new("/var/lib/rubus/console/ssh"), tools::ssh_keygen)?;
