@@ -5,10 +5,22 @@
 //! The feature `tools` adds what reads, changes and stores settings.
 
 pub mod boot;
+#[cfg(feature = "tools")]
+pub mod changes;
+#[cfg(feature = "tools")]
+pub mod document;
+#[cfg(feature = "tools")]
+pub mod edit;
 pub mod image;
 #[cfg(feature = "tools")]
 pub mod keys;
+#[cfg(feature = "tools")]
+pub mod layers;
 pub mod paths;
 pub mod power;
 pub mod reaped;
+#[cfg(feature = "tools")]
+pub mod secrets;
 pub mod settings;
+#[cfg(feature = "tools")]
+pub mod store;

@@ -214,6 +214,11 @@ impl<'a> Entry<'a> {
         self.reboot
     }
 
+    /// Whether it is a list.
+    pub fn is_list(self) -> bool {
+        self.items().is_some()
+    }
+
     /// What it means, in one line.
     pub fn text(self) -> String {
         let own = self.node["description"].as_str();

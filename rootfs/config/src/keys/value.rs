@@ -114,13 +114,10 @@ impl<'a> Entry<'a> {
             ["string", "array"] => "command".to_owned(),
             ["string", ..] => "text".to_owned(),
             ["boolean", ..] => "true or false".to_owned(),
-            ["integer", ..] => {
-                let bound = |name: &str| definition[name].as_u64();
-                match (bound("minimum"), bound("maximum")) {
-                    (Some(least), Some(most)) => format!("number from {least} to {most}"),
-                    _ => "number".to_owned(),
-                }
-            }
+            ["integer", ..] => match self.bounds() {
+                Some((least, most)) => format!("number from {least} to {most}"),
+                None => "number".to_owned(),
+            },
             _ => "any value".to_owned(),
         }
     }
@@ -159,6 +156,9 @@ impl<'a> Entry<'a> {
             Value::String(text) if self.choices().is_some_and(|it| !it.contains(&&**text)) => {
                 Err((Vec::new(), self.not_a_choice(text)))
             }
+            Value::Number(number) if self.is_out_of_range(number) => {
+                Err((Vec::new(), self.out_of_range(number)))
+            }
             _ if self.takes(value) => Ok(()),
             _ => Err((
                 Vec::new(),
@@ -169,6 +169,25 @@ impl<'a> Entry<'a> {
 
     fn is_table(self) -> bool {
         !self.fields().is_empty() || self.additional().is_some()
+    }
+
+    /// The least and the most that a number may be.
+    fn bounds(self) -> Option<(i64, i64)> {
+        let bound = |name: &str| self.definition()[name].as_i64();
+        Some((bound("minimum")?, bound("maximum")?))
+    }
+
+    fn is_out_of_range(self, number: &serde_json::Number) -> bool {
+        self.bounds().is_some_and(|(least, most)| {
+            number
+                .as_i64()
+                .is_none_or(|number| !(least..=most).contains(&number))
+        })
+    }
+
+    fn out_of_range(self, number: &serde_json::Number) -> String {
+        let (least, most) = self.bounds().unwrap_or_default();
+        format!("{number} is out of range; use {least} to {most}")
     }
 
     fn takes(self, value: &Value) -> bool {
