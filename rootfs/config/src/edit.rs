@@ -82,7 +82,17 @@ impl<'a> Editor<'a> {
     /// # Errors
     /// When nothing was set, or what remains is wrong.
     pub fn unset(&self, key: &str) -> Result<Edited, EditError> {
-        let (path, _) = self.schema.find(key)?;
+        let path = match self.schema.find(key) {
+            Ok((path, _)) => path,
+            // Another version of the system may have known the key.
+            Err(error) => {
+                let path = Path::parse(key).map_err(KeyError::from)?;
+                if path.value_in(&self.layer).is_none() {
+                    return Err(error.into());
+                }
+                path
+            }
+        };
         let not_set = || EditError::NotSet(path.to_string());
         let mut layer = self.layer.clone();
         let (last, parents) = path.parts().split_last().ok_or_else(not_set)?;
@@ -327,6 +337,16 @@ mod tests {
         }
         let below = json!({"ssh": {"port": 23}});
         assert!(unset(below, json!({}), "ssh.port").is_err());
+    }
+
+    #[test]
+    fn a_key_that_no_longer_exists_can_be_taken_back() {
+        let layer = json!({"hostname": "a", "gone": {"key": 1}});
+        assert_eq!(
+            unset(json!({}), layer, "gone.key"),
+            Ok(json!({"hostname": "a"}))
+        );
+        assert!(unset(json!({}), json!({}), "gone.key").is_err());
     }
 
     #[test]

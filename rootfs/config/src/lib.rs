@@ -16,9 +16,14 @@ pub mod image;
 pub mod keys;
 #[cfg(feature = "tools")]
 pub mod layers;
+#[cfg(feature = "tools")]
+pub mod node;
 pub mod paths;
 pub mod power;
 pub mod reaped;
+#[cfg(all(test, feature = "tools"))]
+mod reference;
+pub mod report;
 #[cfg(feature = "tools")]
 pub mod secrets;
 pub mod settings;
