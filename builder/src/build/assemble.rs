@@ -71,7 +71,7 @@ impl Pieces<'_> {
         )?;
         tree.insert(
             inside(paths::IMAGE_CONFIG),
-            Node::file(0o600, toml::to_string_pretty(&self.plan.settings)?),
+            Node::file(0o600, toml::to_string_pretty(&self.plan.settings.layer()?)?),
         )?;
         tree.merge(inside(paths::FUNCTIONS), &self.functions()?)?;
         for service in &self.plan.services {

@@ -29,6 +29,21 @@ pub const EARLY_MODULES: &str = "/usr/lib/rubus/modules-load";
 pub const RUN: &str = "/run/rubus";
 /// The merged configuration in JSON, readable by root only.
 pub const CONFIG: &str = "/run/rubus/config.json";
+/// What became of the layers of the configuration, as
+/// [`crate::report::Report`] in JSON.
+pub const CONFIG_REPORT: &str = "/run/rubus/config-report.json";
+/// The first partition (FAT, read-only), while `init` reads the files of the
+/// first boot from it.
+pub const FIRST_BOOT: &str = "/run/rubus/first-boot";
+/// Settings that were made on the node: [`USER_CONFIG`] and what came with the
+/// first boot.
+pub const USER_CONFIG_FOLDER: &str = "/var/lib/rubus/config";
+/// What `ros config` wrote, a file of [`USER_CONFIG_FOLDER`], in TOML.
+pub const USER_CONFIG: &str = "config.toml";
+/// What the first boot brought, a file of [`USER_CONFIG_FOLDER`], in TOML.
+pub const FIRST_BOOT_CONFIG: &str = "first-boot.toml";
+/// The program that reads and renders the configuration.
+pub const CONFIGURE: &str = "/usr/bin/configure";
 /// The boot record: one [`crate::boot::Step`] in JSON a line.
 pub const BOOT_RECORD: &str = "/run/rubus/boot.jsonl";
 /// The last orphans that `init` reaped: one [`crate::reaped::Reaped`] in JSON a

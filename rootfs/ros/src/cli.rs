@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rubus_config::paths;
 
-/// The device command of Rubus: services, and the system itself.
+/// The device command of Rubus: settings, services, and the system itself.
 #[derive(Debug, Parser)]
 #[command(
     name = "ros",
@@ -18,6 +18,7 @@ Examples:
   ros ps                      what runs
   ros logs -f docker          what the engine says, as it says it
   ros service restart ntp     start a service anew
+  ros config set hostname n1  change a setting
   ros os status               how the node is
   ros os status --timings     where the time of the boot went
 
@@ -47,7 +48,8 @@ pub(crate) struct Global {
 
 /// The commands without the hidden options: what completions offer.
 pub(crate) fn public() -> clap::Command {
-    Command::augment_subcommands(clap::Command::new("ros"))
+    let command = Command::augment_subcommands(clap::Command::new("ros"));
+    command.mut_subcommand("config", crate::config::cli::with_keys)
 }
 
 /// What to do.
@@ -69,6 +71,16 @@ Examples:
   ros service exec ntp -- chronyc tracking"
     )]
     Service(Service),
+    /// Show and change the settings of the node
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ros config get network
+  ros config set hostname node1
+  ros config schema --list    every key, and what it means"
+    )]
+    Config(crate::config::cli::Config),
     /// Show, restart and switch off the system
     #[command(
         subcommand,

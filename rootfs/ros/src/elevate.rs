@@ -9,12 +9,16 @@ use anyhow::{Context, Result, anyhow, bail};
 use rubus_config::paths;
 
 use crate::cli::{Cli, Command as Ros};
+use crate::config::cli::Config;
 
 /// Whether a command line needs more rights than this process has. A socket
 /// that the caller names is theirs to reach.
 pub(crate) fn is_needed(cli: &Cli, root: bool) -> bool {
     !root
-        && !matches!(cli.command, Ros::Completions { .. })
+        && !matches!(
+            cli.command,
+            Ros::Completions { .. } | Ros::Config(Config::Schema(_) | Config::Validate(_))
+        )
         && cli.global.socket == Path::new(paths::RUNTIME_SOCKET)
 }
 
@@ -85,6 +89,9 @@ mod tests {
     fn root_and_scripts_of_completions_need_nothing() {
         assert!(!needed("ros ps", true));
         assert!(!needed("ros completions bash", false));
+        assert!(!needed("ros config schema", false));
+        assert!(!needed("ros config validate x.toml", false));
+        assert!(needed("ros config get", false));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 mod api;
 mod cli;
 mod client;
+mod config;
 mod elevate;
 mod exec;
 mod host;
@@ -71,6 +72,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             service::act(&client, names, Action::Restart, output)?;
         }
         Command::Service(Service::Exec(options)) => exec::run(&client, options)?,
+        Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,

@@ -18,6 +18,7 @@ pub mod values;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 pub use access::{Ssh, Sudo, User};
 pub use docker::{Docker, Gateway};
@@ -71,6 +72,15 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What differs from the defaults: a layer that says the same.
+    ///
+    /// # Errors
+    /// When a value of `docker.daemon` cannot be written as JSON.
+    pub fn layer(&self) -> serde_json::Result<Value> {
+        let defaults = serde_json::to_value(Self::default())?;
+        Ok(difference(serde_json::to_value(self)?, &defaults))
+    }
+
     /// Checks what concerns several keys at once.
     ///
     /// # Errors
@@ -80,9 +90,38 @@ impl Settings {
     }
 }
 
+/// A value without what another one says too.
+fn difference(value: Value, other: &Value) -> Value {
+    match value {
+        Value::Object(table) => {
+            let differs = |(key, value): (String, Value)| match other.get(&key) {
+                Some(same) if *same == value => None,
+                Some(other) => Some((key, difference(value, other))),
+                None => Some((key, value)),
+            };
+            Value::Object(table.into_iter().filter_map(differs).collect())
+        }
+        value => value,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::Settings;
+
+    #[test]
+    fn a_layer_says_only_what_differs_from_the_defaults() {
+        assert_eq!(Settings::default().layer().unwrap(), serde_json::json!({}));
+        let said = serde_json::json!({
+            "hostname": "node1",
+            "ssh": {"port": 2222},
+            "users": {"anna": {
+                "groups": [], "shell": "/bin/bash", "ssh_authorized_keys": [], "sudo": "no"
+            }},
+        });
+        let settings: Settings = serde_json::from_value(said.clone()).unwrap();
+        assert_eq!(settings.layer().unwrap(), said);
+    }
 
     #[test]
     fn nothing_said_is_the_defaults() {

@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn what_is_not_said_keeps_its_default() {
         let settings = parse("hostname = \"node1\"\n[services]\nntp = false\n").unwrap();
-        assert_eq!(settings.hostname.as_deref(), Some("node1"));
+        assert_eq!(settings.hostname.unwrap().as_str(), "node1");
         assert_eq!(settings.services.get("ntp"), Some(&false));
         assert_eq!(settings.ssh, Settings::default().ssh);
         assert_eq!(parse("").unwrap(), Settings::default());

@@ -81,30 +81,39 @@ impl Node {
     /// A node on whose socket nobody listens.
     pub(crate) fn without_runtime() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let write = |path: &str, text: &str| {
-            let path = folder.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+        let node = Self {
+            folder,
+            requests: Arc::default(),
         };
-        write(
+        node.write(
             "usr/share/rubus/image.json",
             r#"{"board":"rpi4","version":"0.1.0","build_id":"5f0c2a91","timestamp":1760000000,
                 "kernel":"6.12.57"}"#,
         );
-        write(
+        node.write(
             "proc/1/mountinfo",
             "30 22 179:3 / /run/rubus/slot ro - vfat /dev/mmcblk0p3 ro\n",
         );
-        write("sys/dev/block/179:3/partition", "3\n");
-        write(
+        node.write("sys/dev/block/179:3/partition", "3\n");
+        node.write(
             "proc/meminfo",
             "MemTotal: 1024000 kB\nMemFree: 1 kB\nMemAvailable: 921600 kB\n",
         );
-        write("data/keep", "");
-        Self {
-            folder,
-            requests: Arc::default(),
-        }
+        node.write("data/keep", "");
+        node
+    }
+
+    /// Where a path of the node is.
+    #[allow(dead_code, reason = "not every test looks at files")]
+    pub(crate) fn path(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// Writes a file of the node.
+    pub(crate) fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
     }
 
     fn socket(&self) -> PathBuf {

@@ -1,0 +1,161 @@
+//! The command line of `ros config`.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand, ValueHint};
+use rubus_config::keys::Schema;
+
+/// Settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show a setting, or all of them
+    #[command(after_help = "\
+Examples:
+  ros config get hostname
+  ros config get network.interfaces.eth0
+  ros config get --json | jq .docker")]
+    Get(Get),
+    /// Change a setting
+    ///
+    /// The value is checked, stored so that a power cut cannot harm it, and the
+    /// services that it concerns restart. Several values make a list.
+    #[command(after_help = "\
+Examples:
+  ros config set hostname node1
+  ros config set ntp.servers time1.lan time2.lan
+  ros config set network.interfaces.eth0 '{ addresses = [\"10.0.0.5/8\"], gateway4 = \"10.0.0.1\" }'
+  ros config set --dry-run ssh.port 2222")]
+    Set(Set),
+    /// Take a setting back: that of the image or the default counts again
+    #[command(after_help = "\
+Examples:
+  ros config unset ssh.port
+  ros config unset users.anna")]
+    Unset(Unset),
+    /// Print every setting that differs from its default, as TOML
+    #[command(after_help = "\
+Examples:
+  ros config export > node1.toml
+  ros config export --private > backup.toml")]
+    Export(Export),
+    /// Lay a file of settings over those of the node
+    #[command(after_help = "\
+Examples:
+  ros config merge node1.toml
+  ssh rubus@node1.local ros config export --private | ros config merge --dry-run -")]
+    Merge(Merge),
+    /// Check a file of settings without using it
+    #[command(after_help = "\
+Examples:
+  ros config validate node1.toml")]
+    Validate(File),
+    /// Print the JSON Schema of the settings, or a list of all keys
+    #[command(after_help = "\
+Examples:
+  ros config schema > rubus.schema.json
+  ros config schema --list")]
+    Schema(List),
+}
+
+/// What to show.
+#[derive(Args, Debug)]
+pub(crate) struct Get {
+    /// The key, with dots between the levels; without one, everything
+    pub(crate) key: Option<String>,
+    /// Show secrets too
+    #[arg(long)]
+    pub(crate) private: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to change.
+#[derive(Args, Debug)]
+pub(crate) struct Set {
+    #[command(flatten)]
+    pub(crate) how: How,
+    /// The key, with dots between the levels
+    pub(crate) key: String,
+    /// The value; lists and tables may be written as in TOML
+    #[arg(required = true, value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) values: Vec<String>,
+}
+
+/// What to take back.
+#[derive(Args, Debug)]
+pub(crate) struct Unset {
+    #[command(flatten)]
+    pub(crate) how: How,
+    /// The key, with dots between the levels
+    pub(crate) key: String,
+}
+
+/// How to make a change.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct How {
+    /// Check the change and show what it would restart, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How to export.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Export {
+    /// Export secrets too
+    #[arg(long)]
+    pub(crate) private: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to merge.
+#[derive(Args, Debug)]
+pub(crate) struct Merge {
+    #[command(flatten)]
+    pub(crate) how: How,
+    #[command(flatten)]
+    pub(crate) file: File,
+}
+
+/// A file of settings.
+#[derive(Args, Debug)]
+pub(crate) struct File {
+    /// A file in TOML, or - for standard input
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+}
+
+/// How to show the schema.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct List {
+    /// List all keys instead
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// The command with the keys that can be completed without asking the node.
+pub(crate) fn with_keys(command: clap::Command) -> clap::Command {
+    let keys = Schema::default().keys();
+    let fixed: Vec<String> = keys
+        .into_iter()
+        .map(|key| key.key)
+        // What the user names is not known when the script is made.
+        .filter(|key| !key.split('.').any(|part| part == "NAME" || part == "N"))
+        .collect();
+    ["get", "set", "unset"]
+        .into_iter()
+        .fold(command, |it, name| {
+            let fixed = fixed.clone();
+            it.mut_subcommand(name, |it| {
+                it.mut_arg("key", |key| {
+                    key.value_parser(PossibleValuesParser::new(fixed))
+                })
+            })
+        })
+}

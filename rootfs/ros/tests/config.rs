@@ -1,0 +1,199 @@
+//! `ros config`, from outside.
+
+#[allow(dead_code, reason = "each file of tests uses its part")]
+mod node;
+
+use std::io::Write;
+use std::process::Stdio;
+
+use node::{Node, stderr, stdout};
+
+const STATE: &str = r#"{"name":"ntp","description":"","kind":"daemon","enabled":true,
+    "state":"ready","pid":9,"started_us":5000000,"ready_us":6500000,"restarts":0,"exit":null,
+    "memory":null,"reason":""}"#;
+
+/// A node with two services that depend on settings.
+fn node() -> Node {
+    let node = Node::new(&[
+        ("GET /v1/services/ntp", 200, STATE),
+        ("POST /v1/services/ntp/restart", 200, STATE),
+        ("POST /v1/services/ntp/stop", 200, STATE),
+    ]);
+    for (name, settings) in [("ntp", "[\"ntp\"]"), ("mdns", "[\"hostname\"]")] {
+        node.write(
+            &format!("usr/lib/rubus/services/{name}/service.json"),
+            &format!(
+                r#"{{"description":"d","kind":"daemon","command":["c"],"settings":{settings}}}"#
+            ),
+        );
+    }
+    node.write("usr/share/rubus/config.toml", "hostname = \"image\"\n");
+    node.write("run/rubus/config.json", "{}");
+    node
+}
+
+#[test]
+fn settings_are_shown_with_their_defaults() {
+    let node = node();
+    assert_eq!(node.prints("config get hostname"), "image\n");
+    assert_eq!(node.prints("config get ssh.port"), "22\n");
+    assert_eq!(
+        node.prints("config get watchdog"),
+        "enabled = true\ntimeout = 15\n"
+    );
+    assert_eq!(node.prints("config get ntp.servers"), "[]\n");
+    assert_eq!(node.json("config get --json")["timezone"], "UTC");
+}
+
+#[test]
+fn a_change_restarts_the_services_that_it_concerns() {
+    let node = node();
+    assert_eq!(
+        node.prints("config set --dry-run ntp.servers a b"),
+        "would restart ntp\n"
+    );
+    assert!(node.requests().is_empty());
+    assert_eq!(node.prints("config set ntp.servers a b"), "ntp restarted\n");
+    assert_eq!(
+        node.requests(),
+        ["GET /v1/services/ntp", "POST /v1/services/ntp/restart"]
+    );
+    assert_eq!(node.prints("config get ntp.servers"), "[\"a\",\"b\"]\n");
+    assert_eq!(node.json("config get --json ntp")["servers"][1], "b");
+    assert_eq!(
+        node.prints("config set ntp.servers a b"),
+        "nothing changed\n"
+    );
+    assert_eq!(node.prints("config unset ntp.servers"), "ntp restarted\n");
+    assert_eq!(
+        node.prints("config set services.ntp false"),
+        "ntp stopped\n"
+    );
+    assert_eq!(
+        node.prints("config set firmware.gpu_mem 64"),
+        "firmware.gpu_mem counts from the next boot: `ros os reboot`\n"
+    );
+    let effects = node.json("config set --json timezone Europe/Berlin");
+    assert_eq!(effects["changed"][0], "timezone");
+}
+
+#[test]
+fn a_wrong_change_is_one_sentence_and_nothing_is_written() {
+    let node = node();
+    for (line, words) in [
+        (
+            "config get hostnam",
+            "there is no key `hostnam`; did you mean `hostname`?",
+        ),
+        ("config set ssh.prot 1", "did you mean `ssh.port`?"),
+        (
+            "config set ssh.port 70000",
+            "`ssh.port`: 70000 is out of range; use 1 to 65535",
+        ),
+        ("config set ssh.port x", "`ssh.port`: \"x\" is not a number"),
+        (
+            "config unset ssh.port",
+            "`ssh.port` is not set on this node",
+        ),
+        ("config get proxy.http", "`proxy.http` is not set"),
+        (
+            "config validate /nonexistent.toml",
+            "cannot read /nonexistent.toml",
+        ),
+    ] {
+        let error = node.fails(line);
+        assert!(error.contains(words), "{line}: {error}");
+    }
+    assert!(node.requests().is_empty());
+    assert!(!node.path("var/lib/rubus/config/config.toml").exists());
+}
+
+#[test]
+fn what_was_stored_is_told_when_the_service_cannot_be_restarted() {
+    let node = node();
+    let error = node.fails("config set hostname node1");
+    assert!(error.starts_with("ros: stored, but cannot"), "{error}");
+    assert_eq!(node.prints("config get hostname"), "node1\n");
+}
+
+#[test]
+fn secrets_are_hidden_unless_asked_for() {
+    let node = node();
+    let key = "network.wifi.networks.home.password";
+    node.run(&format!("config set {key} hunter2hunter2"));
+    for line in [
+        "config export",
+        "config get",
+        "config get --json",
+        &format!("config get {key}"),
+    ] {
+        let text = node.prints(line);
+        assert!(
+            text.contains("(hidden)") && !text.contains("hunter2"),
+            "{text}"
+        );
+    }
+    assert_eq!(
+        node.prints("config export --private"),
+        "hostname = \"image\"\n\n[network.wifi.networks.home]\npassword = \"hunter2hunter2\"\n"
+    );
+    assert_eq!(
+        node.prints(&format!("config get --private {key}")),
+        "hunter2hunter2\n"
+    );
+}
+
+#[test]
+fn a_file_is_checked_and_merged() {
+    let node = node();
+    node.write("good.toml", "timezone = \"Europe/Berlin\"\n");
+    node.write("bad.toml", "\n[ssh]\nprot = 1\n");
+    let path = |name: &str| node.path(name).display().to_string();
+    let (good, bad) = (path("good.toml"), path("bad.toml"));
+    assert_eq!(
+        node.prints(&format!("config validate {good}")),
+        format!("{good} is valid\n")
+    );
+    for verb in ["validate", "merge"] {
+        assert_eq!(
+            node.fails(&format!("config {verb} {bad}")),
+            format!("ros: {bad}:3: `ssh.prot`: there is no such key; did you mean `port`?")
+        );
+    }
+    assert_eq!(node.prints(&format!("config merge {good}")), "");
+    assert_eq!(node.prints("config get timezone"), "Europe/Berlin\n");
+
+    let mut child = node
+        .command("config merge -")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"ssh.port = 23\n")
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(
+        (stdout(&output), stderr(&output)),
+        (String::new(), String::new())
+    );
+    assert_eq!(node.prints("config get ssh.port"), "23\n");
+}
+
+#[test]
+fn the_schema_and_the_list_say_every_key() {
+    let node = node();
+    assert_eq!(node.json("config schema")["title"], "Settings");
+    let list = node.prints("config schema --list");
+    assert!(list.starts_with("KEY "), "{list}");
+    assert!(
+        list.contains("\nnetwork.interfaces.NAME.addresses "),
+        "{list}"
+    );
+    let script = node.prints("completions bash");
+    assert!(script.contains("ssh.password_authentication"));
+}
