@@ -20,6 +20,8 @@ pub struct Effects {
     pub start: Vec<String>,
     /// Services to restart, in order.
     pub restart: Vec<String>,
+    /// Services that read their settings anew and go on, in order.
+    pub reload: Vec<String>,
     /// Keys that count from the next boot.
     pub reboot: Vec<String>,
 }
@@ -86,7 +88,11 @@ pub fn effects(schema: &Schema, changed: &[Path], services: &[Service], new: &Va
                 effects.stop.insert(0, service.name.clone());
             }
         } else if enabled(service) && depends(service, changed) {
-            effects.restart.push(service.name.clone());
+            if service.reload_signal.is_some() {
+                effects.reload.push(service.name.clone());
+            } else {
+                effects.restart.push(service.name.clone());
+            }
         }
     }
     effects
@@ -186,7 +192,6 @@ mod tests {
                     "users.anna.groups",
                     "users.anna.shell",
                     "users.anna.ssh_authorized_keys",
-                    "users.anna.sudo",
                 ],
                 &["network", "console"],
             ),
@@ -212,6 +217,19 @@ mod tests {
         let back = after(off, json!({}));
         assert_eq!(back.start, ["docker", "gateway"]);
         assert_eq!(back.stop, ["nats"]);
+    }
+
+    #[test]
+    fn a_service_that_can_read_its_settings_anew_goes_on() {
+        let mut services = services();
+        services[0].reload_signal = Some("SIGHUP".to_owned());
+        let schema = Schema::default();
+        let new = json!({"ssh": {"port": 23}, "hostname": "a"});
+        let new = serde_json::to_value(check(&schema, &new).unwrap()).unwrap();
+        let old = serde_json::to_value(check(&schema, &json!({})).unwrap()).unwrap();
+        let effects = effects(&schema, &changed(&old, &new), &services, &new);
+        assert_eq!(effects.reload, ["console"]);
+        assert_eq!(effects.restart, ["network"]);
     }
 
     #[test]

@@ -2,10 +2,11 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rubus_service::Service;
+use rubus_service::mounts::SETTINGS;
+use rubus_service::{Identity, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -17,6 +18,7 @@ use crate::layers::{self, Merged};
 use crate::paths;
 use crate::settings::Settings;
 use crate::store::{Folder, Store};
+use crate::view;
 
 /// Stands before settings that were made on the node.
 const HEAD: &str = "# The settings of this node; `ros config` changes them.\n";
@@ -248,8 +250,34 @@ impl Node {
     /// # Errors
     /// When the file cannot be written; services keep the old one.
     pub fn render(&self, settings: &Settings) -> io::Result<()> {
-        let json = serde_json::to_vec(settings)?;
-        self.replace(paths::CONFIG, &json)
+        let tree = serde_json::to_value(settings)?;
+        self.replace(paths::CONFIG, &serde_json::to_vec(&tree)?)?;
+        for service in self.services() {
+            if !service.settings.is_empty() {
+                self.show(&service, &tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows a service what it may see: a file that only its user reads.
+    fn show(&self, service: &Service, settings: &Value) -> io::Result<()> {
+        let folder = format!("{SETTINGS}/{}", service.name);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(self.inside(&folder))?;
+        let view = view::of(settings, &service.settings);
+        let owner = self.user_of(service).unwrap_or(0);
+        let path = format!("{folder}/{}", view::FILE);
+        self.replace_as(owner, &path, &serde_json::to_vec(&view)?)
+    }
+
+    /// The number of the user that a service runs as.
+    fn user_of(&self, service: &Service) -> Option<u32> {
+        let root = self.inside(&format!("{}/{}/rootfs/etc", paths::SERVICES, service.name));
+        let passwd = fs::read_to_string(root.join("passwd")).ok()?;
+        Some(Identity::lookup(service.user(), &passwd, "")?.uid)
     }
 
     /// Replaces a file in memory as a whole, readable by root only.
@@ -257,6 +285,10 @@ impl Node {
     /// # Errors
     /// When it cannot be written; the old one is still there.
     pub fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
+        self.replace_as(0, path, content)
+    }
+
+    fn replace_as(&self, owner: u32, path: &str, content: &[u8]) -> io::Result<()> {
         let path = self.inside(path);
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(".new");
@@ -268,6 +300,9 @@ impl Node {
             .mode(0o600)
             .open(&new)?
             .write_all(content)?;
+        if owner != 0 {
+            chown(&new, Some(owner), None)?;
+        }
         fs::rename(&new, &path)
     }
 
@@ -379,6 +414,10 @@ mod tests {
         assert_eq!(set("ssh.port", "24", false).unwrap(), effects);
         assert_eq!(rendered(&node)["ssh"]["port"], 24);
         assert_eq!(rendered(&node)["hostname"], "image");
+        let shown = fs::read(node.inside("/run/rubus/settings/console/settings.json")).unwrap();
+        let shown: Value = serde_json::from_slice(&shown).unwrap();
+        assert_eq!(shown["ssh"]["port"], 24);
+        assert_eq!(shown.get("hostname"), None, "it sees what it names only");
         let loaded = node.load(&schema);
         assert_eq!(loaded.layer, json!({"ssh": {"port": 24}}));
         assert!(loaded.merged.problems.is_empty());

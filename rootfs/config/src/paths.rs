@@ -59,7 +59,6 @@ pub const LOGS: &str = "/run/rubus/log";
 pub const OCI_RUNTIME: &str = "/usr/bin/crun";
 /// The supervisor of system services, launched by `init`.
 pub const SYSTEM_RUNTIME: &str = "/usr/bin/system-runtime";
-/// Inside a service: the settings that its `service.toml` names, in JSON. On
-/// the node it is a file in a folder of the service's name below
-/// `/run/rubus/settings`.
+/// Inside a service: the settings that its `service.toml` names, in JSON; see
+/// [`crate::view`].
 pub const OWN_SETTINGS: &str = "/run/settings/settings.json";

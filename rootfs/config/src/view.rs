@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::settings::Settings;
 
+/// The name of the file, in a folder of its own that only this service sees.
+pub const FILE: &str = "settings.json";
+
 /// The part of `settings` that belongs to `keys` such as `ntp` or
 /// `network.wifi`.
 pub fn of(settings: &Value, keys: &[String]) -> Value {

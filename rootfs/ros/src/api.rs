@@ -38,6 +38,9 @@ pub(crate) enum Action {
     Stop,
     /// Both.
     Restart,
+    /// Have it read its settings anew; that restarts it unless it can do
+    /// without.
+    Reload,
 }
 
 impl Action {
@@ -47,6 +50,7 @@ impl Action {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Restart => "restart",
+            Self::Reload => "reload",
         }
     }
 }

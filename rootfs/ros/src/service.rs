@@ -52,6 +52,7 @@ const fn progress(action: Action) -> &'static str {
         Action::Start => "starting",
         Action::Stop => "stopping",
         Action::Restart => "restarting",
+        Action::Reload => "reloading",
     }
 }
 

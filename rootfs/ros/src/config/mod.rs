@@ -122,7 +122,8 @@ fn change(
         if action != Action::Start && !is_up(client, &name)? {
             continue;
         }
-        if name == CONSOLE {
+        let ends_login = name == CONSOLE && action != Action::Reload;
+        if ends_login {
             say(format!("{} {name}; this ends your login", doing(action)))?;
         }
         client.act(&name, action).with_context(|| {
@@ -132,7 +133,7 @@ fn change(
                 action.word()
             )
         })?;
-        if name != CONSOLE {
+        if !ends_login {
             say(format!("{name} {}", done(action)))?;
         }
     }
@@ -149,6 +150,7 @@ fn steps(effects: &Effects) -> Vec<(Action, String)> {
         (Action::Stop, &effects.stop),
         (Action::Start, &effects.start),
         (Action::Restart, &effects.restart),
+        (Action::Reload, &effects.reload),
     ];
     let mut steps: Vec<(Action, String)> = all
         .into_iter()
@@ -171,6 +173,7 @@ const fn doing(action: Action) -> &'static str {
         Action::Start => "starting",
         Action::Stop => "stopping",
         Action::Restart => "restarting",
+        Action::Reload => "reloading",
     }
 }
 
@@ -179,6 +182,7 @@ const fn done(action: Action) -> &'static str {
         Action::Start => "started",
         Action::Stop => "stopped",
         Action::Restart => "restarted",
+        Action::Reload => "reloaded",
     }
 }
 
