@@ -87,4 +87,7 @@ pub struct SystemRoot {
     pub exclude: Vec<String>,
     /// The programs that stay; all others in the packages are left out.
     pub keep_programs: Vec<String>,
+    /// Folders that stay with everything in them.
+    #[serde(default)]
+    pub keep_folders: Vec<String>,
 }

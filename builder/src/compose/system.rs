@@ -58,7 +58,8 @@ pub fn root(definition: &SystemRoot, packages: &[&Tree], programs: &Programs) ->
     Ok(tree)
 }
 
-/// Of the packages, the named programs, the libraries and the licences stay.
+/// Of the packages, the named programs and folders, the libraries and the
+/// licences stay.
 fn keep(definition: &SystemRoot, path: &str, node: &Node) -> bool {
     if node.is_directory() {
         return false;
@@ -70,7 +71,12 @@ fn keep(definition: &SystemRoot, path: &str, node: &Node) -> bool {
     {
         return true;
     }
-    path.starts_with("usr/share/doc/")
+    let inside = |folder: &String| {
+        path.strip_prefix(folder.as_str())
+            .is_some_and(|rest| rest.starts_with('/'))
+    };
+    definition.keep_folders.iter().any(inside)
+        || path.starts_with("usr/share/doc/")
         || path == "usr/lib/ld-linux-aarch64.so.1"
         || is_library(path)
         || matches!(&node.kind, Kind::File(_)) && path == "etc/mke2fs.conf"
@@ -102,6 +108,8 @@ mod tests {
             "usr/lib/aarch64-linux-gnu/libc.so.6",
             "usr/lib/aarch64-linux-gnu/gconv/X.so",
             "usr/share/doc/crun/copyright",
+            "usr/share/zoneinfo/Europe/Berlin",
+            "usr/share/zoneinfo.old/UTC",
         ] {
             package.insert(path, Node::file(0o755, "x")).unwrap();
         }
@@ -109,6 +117,7 @@ mod tests {
             packages: Vec::new(),
             exclude: Vec::new(),
             keep_programs: vec!["crun".to_owned()],
+            keep_folders: vec!["usr/share/zoneinfo".to_owned()],
         };
         let programs = Programs {
             init: "i".into(),
@@ -120,6 +129,8 @@ mod tests {
         assert!(tree.get("usr/bin/other").is_none());
         assert!(tree.get("usr/lib/aarch64-linux-gnu/libc.so.6").is_some());
         assert!(tree.get("usr/lib/aarch64-linux-gnu/gconv").is_none());
+        assert!(tree.get("usr/share/zoneinfo/Europe/Berlin").is_some());
+        assert!(tree.get("usr/share/zoneinfo.old").is_none());
         assert_eq!(tree.resolve("sbin/modprobe").unwrap().0, "usr/sbin/init");
 
         definition.keep_programs.push("mke2fs".to_owned());

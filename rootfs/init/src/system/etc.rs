@@ -26,6 +26,20 @@ pub(super) fn write(hostname: &str, machine_id: &str) -> Outcome {
     Ok(None)
 }
 
+/// Where the rules of time zones are.
+const ZONES: &str = "/usr/share/zoneinfo";
+
+/// Says which time zone it is here. Services that share the network of the node
+/// see both files.
+pub(super) fn set_timezone(zone: &str) -> Outcome {
+    let rules = Path::new(ZONES).join(zone);
+    let rules = fs::read(&rules)
+        .with_context(|| format!("there is no time zone {zone}; it stays UTC"))?;
+    fs::write("/etc/localtime", rules).context("cannot write /etc/localtime")?;
+    fs::write("/etc/timezone", format!("{zone}\n")).context("cannot write /etc/timezone")?;
+    Ok(Some(zone.to_owned()))
+}
+
 fn link(path: &str, target: &str) -> Result<()> {
     if !Path::new(target).exists() {
         return Ok(());

@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use rubus_config::paths;
+use rubus_config::settings::Kernel;
 
 use crate::modprobe::Modules;
 use crate::steps::Outcome;
@@ -26,8 +27,6 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fs/inotify/max_user_instances", "1024"),
 ];
 
-/// The timeout that the watchdogs of all boards can take.
-const WATCHDOG_SECONDS: u32 = 15;
 const WATCHDOG: &str = "/dev/watchdog0";
 
 /// Loads the modules that the image lists.
@@ -70,11 +69,60 @@ pub(super) fn set_limits() -> Outcome {
     Ok((!refused.is_empty()).then(|| format!("refused: {}", refused.join(" "))))
 }
 
+/// Loads the modules and sets the parameters of the configuration. What the
+/// kernel does not take is named, and the rest counts.
+pub(super) fn configure(settings: &Kernel) -> Outcome {
+    let mut refused = Vec::new();
+    if !settings.modules.is_empty() {
+        let modules = Modules::of_running_kernel()?;
+        for name in &settings.modules {
+            if let Err(error) = modules.load(name.as_str()) {
+                refused.push(format!("kernel.modules {}: {error:#}", name.as_str()));
+            }
+        }
+    }
+    for (name, value) in &settings.sysctl {
+        if let Err(error) = fs::write(parameter(name.as_str()), value.as_str()) {
+            refused.push(format!("kernel.sysctl.{}: {error}", name.as_str()));
+        }
+    }
+    Ok((!refused.is_empty()).then(|| format!("refused: {}", refused.join(", "))))
+}
+
+/// The file of a kernel parameter. As in `sysctl(8)`, dots stand between the
+/// levels, and a slash for a dot that belongs to a name (`eth0/7`).
+fn parameter(name: &str) -> String {
+    let path = name.chars().map(|letter| match letter {
+        '.' => '/',
+        '/' => '.',
+        other => other,
+    });
+    format!("/proc/sys/{}", path.collect::<String>())
+}
+
 /// Starts the hardware watchdog, where there is one.
-pub(super) fn start_watchdog() -> Result<(Option<Watchdog>, Option<String>)> {
-    match Watchdog::start(WATCHDOG, WATCHDOG_SECONDS) {
+pub(super) fn start_watchdog(seconds: u32) -> Result<(Option<Watchdog>, Option<String>)> {
+    match Watchdog::start(WATCHDOG, seconds) {
         Ok((watchdog, seconds)) => Ok((Some(watchdog), Some(format!("{seconds} s")))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok((None, Some("none".to_owned()))),
         Err(error) => Err(error).with_context(|| format!("cannot start {WATCHDOG}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parameter;
+
+    #[test]
+    fn parameters_are_named_as_sysctl_does() {
+        for (name, path) in [
+            ("vm.swappiness", "/proc/sys/vm/swappiness"),
+            (
+                "net.ipv4.conf.eth0/7.rp_filter",
+                "/proc/sys/net/ipv4/conf/eth0.7/rp_filter",
+            ),
+        ] {
+            assert_eq!(parameter(name), path);
+        }
     }
 }

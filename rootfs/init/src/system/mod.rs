@@ -47,13 +47,23 @@ const STEPS: &[Step<System>] = &[
     needed("write /etc", |state| {
         etc::write(&state.hostname, &state.machine_id)
     }),
+    useful("set the time zone", |state| {
+        etc::set_timezone(state.settings.timezone.as_str())
+    }),
     useful("bring up loopback", |_| kernel::loopback()),
     useful("set limits", |_| kernel::set_limits()),
+    useful("set up the kernel", |state| {
+        kernel::configure(&state.settings.kernel)
+    }),
     useful("start the watchdog", |state| {
         if Cmdline::of_kernel().without_watchdog {
             return Ok(Some("off, as the command line says".to_owned()));
         }
-        let (watchdog, note) = kernel::start_watchdog()?;
+        let settings = &state.settings.watchdog;
+        if !settings.enabled {
+            return Ok(Some("off, as the configuration says".to_owned()));
+        }
+        let (watchdog, note) = kernel::start_watchdog(settings.timeout.get())?;
         state.watchdog = watchdog;
         Ok(note)
     }),
