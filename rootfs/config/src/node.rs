@@ -48,6 +48,8 @@ pub struct Loaded {
 pub struct FirstBoot {
     /// The instance that it is for.
     pub instance: String,
+    /// Tells whether the files changed since.
+    pub digest: String,
     /// What is worth knowing.
     pub notes: Vec<String>,
     /// What was asked for and is not done.
@@ -95,6 +97,18 @@ impl Node {
 
     /// Reads all layers. Whatever is wrong with one of them, the others count.
     pub fn load(&self, schema: &Schema) -> Loaded {
+        let first_boot = self
+            .first_boot()
+            .map(|it| it.map(|(file, it)| Document::new(&file, it.settings)));
+        self.load_with(schema, first_boot)
+    }
+
+    /// Reads all layers but that of the first boot, which is given.
+    pub fn load_with(
+        &self,
+        schema: &Schema,
+        first_boot: Result<Option<Document>, Problem>,
+    ) -> Loaded {
         let mut problems = Vec::new();
         let mut files = Vec::new();
         let mut keep = |layer: Result<Option<Document>, Problem>| match layer {
@@ -109,10 +123,7 @@ impl Node {
             }
         };
         let image = keep(self.image());
-        let first_boot = keep(
-            self.first_boot()
-                .map(|it| it.map(|(file, it)| Document::new(&file, it.settings))),
-        );
+        let first_boot = keep(first_boot);
         let (user, damage) = self.user();
         let unreadable = user.as_ref().err().cloned();
         let user = keep(user);
