@@ -28,6 +28,7 @@ const PROFILE: &str = "device";
 /// Crate and executable of what every image holds.
 const SYSTEM: &[(&str, &str)] = &[
     ("rubus-init", "init"),
+    ("configure", "configure"),
     ("ros", "ros"),
     ("system-runtime", "system-runtime"),
 ];

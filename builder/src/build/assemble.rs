@@ -47,6 +47,7 @@ impl Pieces<'_> {
     pub(super) fn system(&self) -> Result<Tree> {
         let programs = system::Programs {
             init: self.programs.content("init")?,
+            configure: self.programs.content("configure")?,
             ros: self.programs.content("ros")?,
             runtime: self.programs.content("system-runtime")?,
         };

@@ -19,7 +19,13 @@ use crate::{
 };
 
 /// Our own programs that every image holds.
-const SYSTEM_CRATES: &[&str] = &["rubus-init", "system-runtime", "ros", "watchdog"];
+const SYSTEM_CRATES: &[&str] = &[
+    "rubus-init",
+    "configure",
+    "system-runtime",
+    "ros",
+    "watchdog",
+];
 
 /// The manifest of a slot that holds these files.
 pub(super) fn manifest(

@@ -14,6 +14,8 @@ use crate::{
 pub struct Programs {
     /// PID 1, also `modprobe`.
     pub init: Content,
+    /// What reads and renders the configuration.
+    pub configure: Content,
     /// The device command.
     pub ros: Content,
     /// The supervisor.
@@ -49,6 +51,7 @@ pub fn root(definition: &SystemRoot, packages: &[&Tree], programs: &Programs) ->
     }
     for (path, content) in [
         ("usr/sbin/init", &programs.init),
+        ("usr/bin/configure", &programs.configure),
         ("usr/bin/ros", &programs.ros),
         ("usr/bin/system-runtime", &programs.runtime),
     ] {
@@ -121,6 +124,7 @@ mod tests {
         };
         let programs = Programs {
             init: "i".into(),
+            configure: "c".into(),
             ros: "r".into(),
             runtime: "s".into(),
         };

@@ -127,6 +127,14 @@ impl<'a> Editor<'a> {
         self.finish(over(self.layer.clone(), &document.value))
     }
 
+    /// Replaces everything that was set on the node.
+    ///
+    /// # Errors
+    /// When the new layer is wrong.
+    pub fn replace(&self, layer: Value) -> Result<Edited, EditError> {
+        self.finish(layer)
+    }
+
     /// What all layers say, without the defaults.
     fn said(&self) -> Value {
         over(self.below.clone(), &self.layer)

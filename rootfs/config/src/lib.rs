@@ -11,6 +11,8 @@ pub mod changes;
 pub mod document;
 #[cfg(feature = "tools")]
 pub mod edit;
+#[cfg(feature = "first-boot")]
+pub mod first_boot;
 pub mod image;
 #[cfg(feature = "tools")]
 pub mod keys;

@@ -5,7 +5,6 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
-use rubus_service::mounts::SETTINGS;
 use rubus_service::{Identity, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -50,6 +49,8 @@ pub struct Loaded {
 pub struct FirstBoot {
     /// The instance that it is for.
     pub instance: String,
+    /// Tells whether the files changed since.
+    pub digest: String,
     /// What is worth knowing.
     pub notes: Vec<String>,
     /// What was asked for and is not done.
@@ -97,6 +98,18 @@ impl Node {
 
     /// Reads all layers. Whatever is wrong with one of them, the others count.
     pub fn load(&self, schema: &Schema) -> Loaded {
+        let first_boot = self
+            .first_boot()
+            .map(|it| it.map(|(file, it)| Document::new(&file, it.settings)));
+        self.load_with(schema, first_boot)
+    }
+
+    /// Reads all layers but that of the first boot, which is given.
+    pub fn load_with(
+        &self,
+        schema: &Schema,
+        first_boot: Result<Option<Document>, Problem>,
+    ) -> Loaded {
         let mut problems = Vec::new();
         let mut files = Vec::new();
         let mut keep = |layer: Result<Option<Document>, Problem>| match layer {
@@ -111,10 +124,7 @@ impl Node {
             }
         };
         let image = keep(self.image());
-        let first_boot = keep(
-            self.first_boot()
-                .map(|it| it.map(|(file, it)| Document::new(&file, it.settings))),
-        );
+        let first_boot = keep(first_boot);
         let (user, damage) = self.user();
         let unreadable = user.as_ref().err().cloned();
         let user = keep(user);
@@ -262,7 +272,7 @@ impl Node {
 
     /// Shows a service what it may see: a file that only its user reads.
     fn show(&self, service: &Service, settings: &Value) -> io::Result<()> {
-        let folder = format!("{SETTINGS}/{}", service.name);
+        let folder = format!("{}/{}", paths::SETTINGS, service.name);
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
@@ -395,6 +405,16 @@ mod tests {
 
     fn rendered(node: &Node) -> Value {
         serde_json::from_slice(&fs::read(node.inside(paths::CONFIG)).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn services_look_where_their_settings_are_put() {
+        use rubus_service::mounts;
+        assert_eq!(paths::SETTINGS, mounts::SETTINGS);
+        assert_eq!(
+            paths::OWN_SETTINGS,
+            format!("{}/{}", mounts::SETTINGS_INSIDE, view::FILE)
+        );
     }
 
     #[test]

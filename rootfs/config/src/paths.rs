@@ -59,6 +59,8 @@ pub const LOGS: &str = "/run/rubus/log";
 pub const OCI_RUNTIME: &str = "/usr/bin/crun";
 /// The supervisor of system services, launched by `init`.
 pub const SYSTEM_RUNTIME: &str = "/usr/bin/system-runtime";
+/// What each service sees of the settings, one folder a service.
+pub const SETTINGS: &str = "/run/rubus/settings";
 /// Inside a service: the settings that its `service.toml` names, in JSON; see
 /// [`crate::view`].
 pub const OWN_SETTINGS: &str = "/run/settings/settings.json";

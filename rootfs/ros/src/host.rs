@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use rubus_config::image::ImageInfo;
 use rubus_config::paths;
+use rubus_config::report::Report;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
@@ -72,6 +73,12 @@ impl Host {
                 paths::IMAGE_INFO
             )
         })
+    }
+
+    /// What became of the configuration at boot, when that is known.
+    pub(crate) fn configuration(&self) -> Option<Report> {
+        let text = self.read(paths::CONFIG_REPORT).ok()?;
+        serde_json::from_str(&text).ok()
     }
 
     /// The slot that runs, when it can be told.

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use rubus_config::image::ImageInfo;
+use rubus_config::report::Report as Configuration;
 use rubus_service::status::{State, Status};
 use serde::Serialize;
 
@@ -34,6 +35,8 @@ struct Report {
     uptime_s: u64,
     memory: Memory,
     data: Disk,
+    /// What became of the configuration; none when that is not known.
+    configuration: Option<Configuration>,
     /// None when the runtime does not tell.
     services: Option<Services>,
 }
@@ -89,6 +92,7 @@ pub(crate) fn status(
         uptime_s: host::now_us() / 1_000_000,
         memory: host.memory()?,
         data: host.data()?,
+        configuration: host.configuration(),
         services: services.as_deref().ok().map(sum_up),
     };
     if options.json {
@@ -194,6 +198,30 @@ fn render(report: &Report, style: Style) -> String {
             ..style
         });
     }
+    if let Some(configuration) = &report.configuration {
+        out += &render_configuration(configuration);
+    }
+    out
+}
+
+/// What a person should know of the configuration; nothing when all of it
+/// counts.
+fn render_configuration(configuration: &Configuration) -> String {
+    let parts = [
+        ("LEFT OUT OF THE CONFIGURATION", &configuration.problems),
+        (
+            "NOT SUPPORTED IN THE FIRST-BOOT FILES",
+            &configuration.unsupported,
+        ),
+        ("ABOUT THE FIRST-BOOT FILES", &configuration.notes),
+    ];
+    let mut out = String::new();
+    for (title, lines) in parts.into_iter().filter(|(_, lines)| !lines.is_empty()) {
+        out += &format!("\n{title}\n");
+        for line in lines {
+            out += &format!("{}\n", text::printable(line));
+        }
+    }
     out
 }
 
@@ -239,8 +267,27 @@ mod tests {
                 used: 1 << 30,
                 free: 28 << 30,
             },
+            configuration: Some(Configuration::default()),
             services: Some(sum_up(services)),
         }
+    }
+
+    #[test]
+    fn what_the_configuration_asks_for_in_vain_is_named() {
+        let mut report = report(&[service("ntp", State::Ready)]);
+        report.configuration = Some(Configuration {
+            problems: vec!["config.toml is cut off".into()],
+            unsupported: vec!["user-data: `locale`: no".into()],
+            ..Configuration::default()
+        });
+        let text = render(&report, Style::default());
+        assert!(
+            text.ends_with(
+                "\nLEFT OUT OF THE CONFIGURATION\nconfig.toml is cut off\n\
+                 \nNOT SUPPORTED IN THE FIRST-BOOT FILES\nuser-data: `locale`: no\n"
+            ),
+            "{text}"
+        );
     }
 
     #[test]

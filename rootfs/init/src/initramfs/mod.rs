@@ -54,6 +54,12 @@ const STEPS: &[Step<Initramfs>] = &[
         partitions::complete(state.slot()?)
     }),
     step("mount the slot", |state| slot::mount(state.slot()?)),
+    // Whatever is wrong with it, the node is set up without it.
+    Step {
+        name: "mount the first-boot files",
+        on_failure: OnFailure::Continue,
+        run: |state| slot::mount_first_boot(state.slot()?),
+    },
     step("mount the system image", |_| system_image::mount()),
     step("mount the data partition", |state| {
         data::make_ready(state.slot()?)

@@ -77,6 +77,24 @@ pub(super) fn mount(slot: &Partition) -> Outcome {
     Ok(None)
 }
 
+/// Mounts the first partition, read-only, for the first-boot files on it.
+pub(super) fn mount_first_boot(slot: &Partition) -> Outcome {
+    let Some(first) = slot.sibling(1)? else {
+        return Ok(Some("there is no first partition".to_owned()));
+    };
+    mounts::make_folder(paths::FIRST_BOOT)?;
+    // People put passwords there.
+    mounts::device(
+        &first.node(),
+        paths::FIRST_BOOT,
+        "vfat",
+        mounts::NO_SUID_DEV_EXEC | MsFlags::MS_RDONLY,
+        Some("fmask=0177,dmask=0077"),
+    )
+    .map_err(|error| anyhow!("cannot mount {}: {error}", first.name))?;
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
     use super::letter;

@@ -3,27 +3,108 @@
 use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rubus_config::paths;
+use rubus_config::report::Report;
 use rubus_config::settings::Settings;
+use rubus_config::view;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
-use crate::{files, log};
+use crate::{files, log, mounts, program};
 
-/// Reads the layers and writes what they come to. A layer that cannot be used
-/// is left out and named: a node with a broken configuration still boots.
+/// How long reading the configuration may take; it takes some 10 ms.
+const LONGEST: Duration = Duration::from_secs(20);
+
+/// Has the layers read and merged by a program of its own, for process 1 must
+/// not fall over a file that somebody else wrote. If that fails, what the image
+/// was built with counts: a node with a broken configuration still boots.
 pub(super) fn load() -> Result<(Settings, Option<String>)> {
-    let (settings, note) = match layer(paths::IMAGE_CONFIG) {
-        Ok(settings) => (settings, None),
+    let outcome = program::run_briefly(paths::CONFIGURE, &["boot"], LONGEST)
+        .and_then(|()| read_json(paths::CONFIG));
+    // Nobody needs it any more.
+    mounts::detach(paths::FIRST_BOOT);
+    let _ = fs::remove_dir(paths::FIRST_BOOT);
+    match outcome {
+        Ok(settings) => Ok((settings, tell_report())),
         Err(error) => {
-            log::error(&format!("{error:#}; going on with the defaults"));
-            (Settings::default(), Some("using the defaults".to_owned()))
+            log::error(&format!("{error:#}; going on with what the image has"));
+            let settings = of_image();
+            let json =
+                serde_json::to_vec(&settings).context("cannot write the configuration as JSON")?;
+            files::replace_lazily(Path::new(paths::CONFIG), &json, 0o600)
+                .with_context(|| format!("cannot write {}", paths::CONFIG))?;
+            if let Err(error) = show_services(&settings) {
+                log::error(&format!("{error:#}; services go on with the defaults"));
+            }
+            Ok((settings, Some("only that of the image".to_owned())))
         }
-    };
-    let json = serde_json::to_vec(&settings).context("cannot write the configuration as JSON")?;
-    files::replace_lazily(Path::new(paths::CONFIG), &json, 0o600)
-        .with_context(|| format!("cannot write {}", paths::CONFIG))?;
-    Ok((settings, note))
+    }
+}
+
+/// Shows services the settings that they name, above all the console its keys:
+/// nobody could log in to repair anything. Only root reads these.
+fn show_services(settings: &Settings) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Service {
+        settings: Vec<String>,
+    }
+    let tree = serde_json::to_value(settings)?;
+    for entry in fs::read_dir(paths::SERVICES)? {
+        let entry = entry?;
+        let definition = entry.path().join("service.json");
+        let service: Service = read_json(&definition.to_string_lossy())?;
+        if service.settings.is_empty() {
+            continue;
+        }
+        let folder = Path::new(paths::SETTINGS).join(entry.file_name());
+        fs::create_dir_all(&folder)?;
+        let view = serde_json::to_vec(&view::of(&tree, &service.settings))?;
+        files::replace_lazily(&folder.join(view::FILE), &view, 0o600)?;
+    }
+    Ok(())
+}
+
+/// Shows what was left out, and sums it up.
+fn tell_report() -> Option<String> {
+    let report: Report = read_json(paths::CONFIG_REPORT)
+        .inspect_err(|error| log::error(&format!("{error:#}")))
+        .ok()?;
+    for line in report.problems.iter().chain(&report.unsupported) {
+        log::error(line);
+    }
+    for line in &report.notes {
+        log::info(line);
+    }
+    summary(&report)
+}
+
+fn summary(report: &Report) -> Option<String> {
+    let parts = [
+        (report.problems.len(), "left out or damaged"),
+        (report.unsupported.len(), "not supported"),
+    ];
+    let parts: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+fn read_json<T: DeserializeOwned>(path: &str) -> Result<T> {
+    let text = fs::read(path).with_context(|| format!("cannot read {path}"))?;
+    serde_json::from_slice(&text).with_context(|| format!("{path} is damaged"))
+}
+
+/// What the image was built with, or the defaults.
+fn of_image() -> Settings {
+    layer(paths::IMAGE_CONFIG).unwrap_or_else(|error| {
+        log::error(&format!("{error:#}; going on with the defaults"));
+        Settings::default()
+    })
 }
 
 /// The settings of a file, over the defaults; no file is an empty one.
@@ -41,8 +122,23 @@ fn parse(text: &str) -> Result<Settings> {
 
 #[cfg(test)]
 mod tests {
-    use super::parse;
+    use super::{parse, summary};
+    use rubus_config::report::Report;
     use rubus_config::settings::Settings;
+
+    #[test]
+    fn what_was_left_out_is_summed_up() {
+        let lines = |count| vec!["x".to_owned(); count];
+        let mut report = Report::default();
+        assert_eq!(summary(&report), None);
+        report.unsupported = lines(2);
+        assert_eq!(summary(&report).unwrap(), "2 not supported");
+        report.problems = lines(1);
+        assert_eq!(
+            summary(&report).unwrap(),
+            "1 left out or damaged, 2 not supported"
+        );
+    }
 
     #[test]
     fn what_is_not_said_keeps_its_default() {

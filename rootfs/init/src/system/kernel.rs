@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use nix::sys::reboot::set_cad_enabled;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
 use rubus_config::paths;
-use rubus_config::settings::Kernel;
+use rubus_config::settings::values::ModuleName;
+use rubus_config::settings::{Kernel, Settings};
 
 use crate::modprobe::Modules;
 use crate::steps::Outcome;
@@ -69,40 +70,40 @@ pub(super) fn set_limits() -> Outcome {
     Ok((!refused.is_empty()).then(|| format!("refused: {}", refused.join(" "))))
 }
 
-/// Loads the modules and sets the parameters of the configuration. What the
-/// kernel does not take is named, and the rest counts.
+/// Loads the modules and sets the parameters that the configuration names.
 pub(super) fn configure(settings: &Kernel) -> Outcome {
     let mut refused = Vec::new();
     if !settings.modules.is_empty() {
         let modules = Modules::of_running_kernel()?;
-        for name in &settings.modules {
-            if let Err(error) = modules.load(name.as_str()) {
-                refused.push(format!("kernel.modules {}: {error:#}", name.as_str()));
-            }
-        }
+        let names = settings.modules.iter().map(ModuleName::as_str);
+        refused.extend(names.filter(|name| modules.load(name).is_err()));
     }
     for (name, value) in &settings.sysctl {
-        if let Err(error) = fs::write(parameter(name.as_str()), value.as_str()) {
-            refused.push(format!("kernel.sysctl.{}: {error}", name.as_str()));
+        let path = format!("/proc/sys/{}", parameter_path(name.as_str()));
+        if fs::write(path, value.as_str()).is_err() {
+            refused.push(name.as_str());
         }
     }
-    Ok((!refused.is_empty()).then(|| format!("refused: {}", refused.join(", "))))
+    Ok((!refused.is_empty()).then(|| format!("refused: {}", refused.join(" "))))
 }
 
-/// The file of a kernel parameter. As in `sysctl(8)`, dots stand between the
-/// levels, and a slash for a dot that belongs to a name (`eth0/7`).
-fn parameter(name: &str) -> String {
-    let path = name.chars().map(|letter| match letter {
+/// As in `sysctl(8)`: dots separate, and a slash stands for a dot in a name
+/// (`net.ipv4.conf.eth0/10.rp_filter`).
+fn parameter_path(name: &str) -> String {
+    let swap = |c| match c {
         '.' => '/',
         '/' => '.',
         other => other,
-    });
-    format!("/proc/sys/{}", path.collect::<String>())
+    };
+    name.chars().map(swap).collect()
 }
 
 /// Starts the hardware watchdog, where there is one.
-pub(super) fn start_watchdog(seconds: u32) -> Result<(Option<Watchdog>, Option<String>)> {
-    match Watchdog::start(WATCHDOG, seconds) {
+pub(super) fn start_watchdog(settings: &Settings) -> Result<(Option<Watchdog>, Option<String>)> {
+    if !settings.watchdog.enabled {
+        return Ok((None, Some("off, as configured".to_owned())));
+    }
+    match Watchdog::start(WATCHDOG, settings.watchdog.timeout.get()) {
         Ok((watchdog, seconds)) => Ok((Some(watchdog), Some(format!("{seconds} s")))),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok((None, Some("none".to_owned()))),
         Err(error) => Err(error).with_context(|| format!("cannot start {WATCHDOG}")),
@@ -111,18 +112,18 @@ pub(super) fn start_watchdog(seconds: u32) -> Result<(Option<Watchdog>, Option<S
 
 #[cfg(test)]
 mod tests {
-    use super::parameter;
+    use super::parameter_path;
 
     #[test]
     fn parameters_are_named_as_sysctl_does() {
         for (name, path) in [
-            ("vm.swappiness", "/proc/sys/vm/swappiness"),
+            ("vm.swappiness", "vm/swappiness"),
             (
-                "net.ipv4.conf.eth0/7.rp_filter",
-                "/proc/sys/net/ipv4/conf/eth0.7/rp_filter",
+                "net.ipv4.conf.eth0/10.rp_filter",
+                "net/ipv4/conf/eth0.10/rp_filter",
             ),
         ] {
-            assert_eq!(parameter(name), path);
+            assert_eq!(parameter_path(name), path);
         }
     }
 }

@@ -52,18 +52,14 @@ const STEPS: &[Step<System>] = &[
     }),
     useful("bring up loopback", |_| kernel::loopback()),
     useful("set limits", |_| kernel::set_limits()),
-    useful("set up the kernel", |state| {
+    useful("configure the kernel", |state| {
         kernel::configure(&state.settings.kernel)
     }),
     useful("start the watchdog", |state| {
         if Cmdline::of_kernel().without_watchdog {
             return Ok(Some("off, as the command line says".to_owned()));
         }
-        let settings = &state.settings.watchdog;
-        if !settings.enabled {
-            return Ok(Some("off, as the configuration says".to_owned()));
-        }
-        let (watchdog, note) = kernel::start_watchdog(settings.timeout.get())?;
+        let (watchdog, note) = kernel::start_watchdog(&state.settings)?;
         state.watchdog = watchdog;
         Ok(note)
     }),
