@@ -212,7 +212,7 @@ impl Manager {
     fn link_event(&mut self, event: LinkEvent) {
         self.vlans.saw(&event);
         match event {
-            LinkEvent::Is(link) if link.is_ours(self.named.contains_key(&link.name)) => {
+            LinkEvent::Is(link) if self.is_ours(&link) => {
                 if !self.links.contains_key(&link.index) {
                     self.add(&link);
                 }
@@ -227,6 +227,10 @@ impl Manager {
             }
             LinkEvent::Gone(index) => self.drop_link(index),
         }
+    }
+
+    fn is_ours(&self, link: &Link) -> bool {
+        link.is_ours(self.named.contains_key(&link.name)) && !self.vlans.is_stale(&link.name)
     }
 
     fn drop_link(&mut self, index: u32) {

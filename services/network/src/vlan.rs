@@ -103,15 +103,22 @@ impl Vlans {
             .retain(|name, _| links.values().any(|link| link.name == *name));
     }
 
+    /// Whether a VLAN that we made is not what the settings want any more: it
+    /// is to be removed, and gets no address before.
+    pub(crate) fn is_stale(&self, name: &str) -> bool {
+        let made = self.made.get(name);
+        made.is_some() && made != self.wanted.get(name)
+    }
+
     /// What has to be done since the last call.
     pub(crate) fn steps(&mut self) -> Vec<Step> {
         if !std::mem::take(&mut self.stirred) {
             return Vec::new();
         }
         let find = |name: &str| self.links.values().find(|link| link.name == name);
-        let removed = self.made.iter().filter_map(|(name, vlan)| {
+        let removed = self.made.keys().filter_map(|name| {
             let link = find(name).filter(|link| link.kind.as_deref() == Some("vlan"))?;
-            (self.wanted.get(name) != Some(vlan)).then_some(Step::Remove(link.index))
+            self.is_stale(name).then_some(Step::Remove(link.index))
         });
         let made = self.wanted.iter().filter_map(|(name, vlan)| {
             if find(name).is_some() {
@@ -218,8 +225,10 @@ mod tests {
         let mut vlans = vlans(Some(8), &[("lan", 7)]);
         vlans.saw(&link(2, "eth0", None, true));
         vlans.saw(&link(10, "lan", Some("vlan"), true));
+        assert!(vlans.is_stale("lan") && !vlans.is_stale("eth0"));
         assert_eq!(vlans.steps(), [Step::Remove(10)]);
         vlans.saw(&LinkEvent::Gone(10));
+        assert!(!vlans.is_stale("lan"));
         assert_eq!(vlans.steps(), [make(8)]);
     }
 
