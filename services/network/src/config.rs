@@ -1,62 +1,94 @@
 //! What a link is configured with, and what has to change to get from one
 //! configuration to another.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
-
-use crate::dhcp::{Lease, Route};
 
 /// An address on a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Address {
     /// The address.
-    pub(crate) address: Ipv4Addr,
+    pub(crate) address: IpAddr,
     /// Length of the subnet's prefix.
     pub(crate) prefix: u8,
+}
+
+impl Address {
+    /// Whether another host is in the network of this address.
+    pub(crate) fn reaches(&self, host: IpAddr) -> bool {
+        network(self.address, self.prefix) == network(host, self.prefix)
+    }
+}
+
+/// A way to other networks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Route {
+    /// First address of the network that it leads to.
+    pub(crate) destination: IpAddr,
+    /// Length of that network's prefix; 0 for everywhere else.
+    pub(crate) prefix: u8,
+    /// The router; none when the network is on this very link.
+    pub(crate) gateway: Option<IpAddr>,
+    /// Of several routes to one network, the one with the least is taken.
+    pub(crate) metric: u32,
+    /// Whether the router is taken to be on the link though no address says so.
+    pub(crate) unproven: bool,
+    /// Who wants it.
+    pub(crate) origin: Origin,
+}
+
+/// Where a route comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Origin {
+    /// The settings.
+    Settings,
+    /// A lease.
+    Dhcp,
 }
 
 /// What a link is configured with, wherever that comes from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Config {
-    /// Our address.
-    pub(crate) address: Option<Address>,
+    /// Our addresses.
+    pub(crate) addresses: Vec<Address>,
     /// Ways to other networks.
     pub(crate) routes: Vec<Route>,
     /// Name servers, the preferred one first.
-    pub(crate) name_servers: Vec<Ipv4Addr>,
-    /// Domain that short names are looked up in.
-    pub(crate) domain: Option<String>,
+    pub(crate) name_servers: Vec<IpAddr>,
+    /// Domains that short names are looked up in.
+    pub(crate) search: Vec<String>,
     /// Largest packet; `None` for what the link had.
-    pub(crate) mtu: Option<u16>,
+    pub(crate) mtu: Option<u32>,
 }
 
 /// One change to a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
-    /// Remove an address; its routes go with it.
+    /// Remove an address.
     RemoveAddress(Address),
-    /// Add an address.
+    /// Add an address, or make sure that it is there.
     AddAddress(Address),
     /// Remove a route.
     RemoveRoute(Route),
-    /// Add a route.
+    /// Add a route, or make sure that it is there.
     AddRoute(Route),
     /// Set the largest packet.
-    SetMtu(u16),
+    SetMtu(u32),
 }
 
-impl From<&Lease> for Config {
-    fn from(lease: &Lease) -> Self {
-        Self {
-            address: Some(Address {
-                address: lease.address,
-                prefix: lease.prefix,
-            }),
-            routes: lease.routes.clone(),
-            name_servers: lease.name_servers.clone(),
-            domain: lease.domain.clone(),
-            mtu: lease.mtu,
+/// The first address of the network that an address is in.
+pub(crate) fn network(address: IpAddr, prefix: u8) -> IpAddr {
+    let prefix = u32::from(prefix);
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32 - prefix.min(32)).unwrap_or(0);
+            Ipv4Addr::from_bits(address.to_bits() & mask).into()
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128 - prefix.min(128)).unwrap_or(0);
+            Ipv6Addr::from_bits(address.to_bits() & mask).into()
         }
     }
 }
@@ -66,27 +98,42 @@ impl From<&Lease> for Config {
 /// not cut connections.
 pub(crate) fn changes(from: &Config, to: &Config) -> Vec<Change> {
     let mut changes = Vec::new();
-    let moved = from.address != to.address;
-    // The kernel drops routes together with the address that they need.
-    let kept: &[Route] = if moved { &[] } else { &from.routes };
-    for route in kept {
+    for route in &from.routes {
         if !to.routes.contains(route) {
             changes.push(Change::RemoveRoute(*route));
         }
     }
-    if moved {
-        changes.extend(from.address.map(Change::RemoveAddress));
-        changes.extend(to.address.map(Change::AddAddress));
-    }
+    let gone: Vec<&Address> = from
+        .addresses
+        .iter()
+        .filter(|address| !to.addresses.contains(address))
+        .collect();
+    changes.extend(gone.iter().map(|address| Change::RemoveAddress(**address)));
+    // Before the addresses: those of IPv6 need a link that takes 1280 bytes.
     if let Some(mtu) = to.mtu
         && from.mtu != to.mtu
     {
         changes.push(Change::SetMtu(mtu));
     }
+    // With an IPv4 address the kernel drops the later ones of its network, and
+    // with the last one all routes. So these are added again.
+    let dropped = |address: &Address| {
+        address.address.is_ipv4()
+            && gone
+                .iter()
+                .any(|it| it.prefix == address.prefix && it.reaches(address.address))
+    };
+    for address in &to.addresses {
+        if !from.addresses.contains(address) || dropped(address) {
+            changes.push(Change::AddAddress(*address));
+        }
+    }
+    let shaken = gone.iter().any(|address| address.address.is_ipv4());
     // Routes on the link first: gateways may be reached through them.
     for on_link in [true, false] {
         for route in &to.routes {
-            if route.gateway.is_none() == on_link && !kept.contains(route) {
+            let kept = from.routes.contains(route) && !(shaken && route.destination.is_ipv4());
+            if route.gateway.is_none() == on_link && !kept {
                 changes.push(Change::AddRoute(*route));
             }
         }
@@ -95,90 +142,5 @@ pub(crate) fn changes(from: &Config, to: &Config) -> Vec<Change> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(last: u8) -> Address {
-        Address {
-            address: Ipv4Addr::new(10, 0, 0, last),
-            prefix: 24,
-        }
-    }
-
-    fn route(last: u8) -> Route {
-        Route {
-            destination: Ipv4Addr::UNSPECIFIED,
-            prefix: 0,
-            gateway: Some(Ipv4Addr::new(10, 0, 0, last)),
-        }
-    }
-
-    fn config(last: u8, routes: &[Route]) -> Config {
-        Config {
-            address: Some(address(last)),
-            routes: routes.to_vec(),
-            ..Config::default()
-        }
-    }
-
-    #[test]
-    fn nothing_changes_between_equal_configurations() {
-        let same = config(7, &[route(1)]);
-        assert_eq!(changes(&same, &same), []);
-        assert_eq!(changes(&Config::default(), &Config::default()), []);
-    }
-
-    #[test]
-    fn the_address_comes_before_its_routes_and_on_link_routes_before_others() {
-        let on_link = Route {
-            gateway: None,
-            ..route(9)
-        };
-        assert_eq!(
-            changes(&Config::default(), &config(7, &[route(1), on_link])),
-            [
-                Change::AddAddress(address(7)),
-                Change::AddRoute(on_link),
-                Change::AddRoute(route(1)),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_new_router_leaves_the_address_alone() {
-        assert_eq!(
-            changes(&config(7, &[route(1)]), &config(7, &[route(2)])),
-            [Change::RemoveRoute(route(1)), Change::AddRoute(route(2)),]
-        );
-    }
-
-    #[test]
-    fn a_new_address_takes_the_routes_along() {
-        assert_eq!(
-            changes(&config(7, &[route(1)]), &config(8, &[route(1)])),
-            [
-                Change::RemoveAddress(address(7)),
-                Change::AddAddress(address(8)),
-                Change::AddRoute(route(1)),
-            ]
-        );
-    }
-
-    #[test]
-    fn a_lost_configuration_is_removed() {
-        assert_eq!(
-            changes(&config(7, &[route(1)]), &Config::default()),
-            [Change::RemoveAddress(address(7))]
-        );
-    }
-
-    #[test]
-    fn the_mtu_is_set_when_it_differs() {
-        let small = Config {
-            mtu: Some(1400),
-            ..config(7, &[])
-        };
-        assert_eq!(changes(&config(7, &[]), &small), [Change::SetMtu(1400)]);
-        assert_eq!(changes(&small, &small), []);
-    }
-}
+#[path = "config_tests.rs"]
+mod tests;

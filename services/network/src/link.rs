@@ -18,21 +18,25 @@ pub(crate) struct Link {
     pub(crate) enslaved: bool,
     /// Whether it is switched on.
     pub(crate) up: bool,
-    /// Whether the other side is there.
+    /// Whether the other side is there, and lets us in where it asks who we
+    /// are.
     pub(crate) carrier: bool,
+    /// Largest packet.
+    pub(crate) mtu: u32,
 }
 
-/// Names of wired links. Wi-Fi (`wlan*`) needs a configuration first.
+/// Names of wired links. Wi-Fi (`wlan*`) is ours when the settings name it.
 const WIRED: &[&str] = &["eth", "en", "usb"];
 
 impl Link {
-    /// Whether we configure it: hardware with a cable that belongs to nothing
-    /// else. What Docker makes is Docker's.
-    pub(crate) fn is_ours(&self) -> bool {
-        self.mac.is_some()
+    /// Whether we configure it: what is `named` by the settings, whatever it
+    /// is, and hardware with a cable; unless it belongs to another link. What
+    /// Docker makes is Docker's.
+    pub(crate) fn is_ours(&self, named: bool) -> bool {
+        let wired = self.mac.is_some()
             && self.kind.is_none()
-            && !self.enslaved
-            && WIRED.iter().any(|prefix| self.name.starts_with(prefix))
+            && WIRED.iter().any(|prefix| self.name.starts_with(prefix));
+        (named || wired) && !self.enslaved
     }
 
     /// How much its routes cost against those of others: the first link wins.
@@ -54,13 +58,14 @@ mod tests {
             enslaved: false,
             up: false,
             carrier: false,
+            mtu: 1500,
         }
     }
 
     #[test]
     fn wired_hardware_is_ours() {
         for name in ["eth0", "eth1", "enp1s0", "end0", "enx001122334455", "usb0"] {
-            assert!(link(name).is_ours(), "{name}");
+            assert!(link(name).is_ours(false), "{name}");
         }
     }
 
@@ -69,23 +74,43 @@ mod tests {
         for name in [
             "lo", "wlan0", "docker0", "br-1a2b", "veth12ab", "tun0", "can0",
         ] {
-            assert!(!link(name).is_ours(), "{name}");
+            assert!(!link(name).is_ours(false), "{name}");
         }
         let made = Link {
             kind: Some("veth".to_owned()),
             ..link("eth0")
         };
-        assert!(!made.is_ours());
+        assert!(!made.is_ours(false));
         let part = Link {
             enslaved: true,
             ..link("eth0")
         };
-        assert!(!part.is_ours());
+        assert!(!part.is_ours(false));
         let no_ethernet = Link {
             mac: None,
             ..link("usb0")
         };
-        assert!(!no_ethernet.is_ours());
+        assert!(!no_ethernet.is_ours(false));
+    }
+
+    #[test]
+    fn what_the_settings_name_is_ours_unless_it_is_a_part_of_another() {
+        let vlan = Link {
+            kind: Some("vlan".to_owned()),
+            ..link("lan")
+        };
+        let tunnel = Link {
+            mac: None,
+            ..link("wg0")
+        };
+        for it in [link("wlan0"), vlan, tunnel] {
+            assert!(it.is_ours(true), "{it:?}");
+        }
+        let part = Link {
+            enslaved: true,
+            ..link("eth0")
+        };
+        assert!(!part.is_ours(true));
     }
 
     #[test]

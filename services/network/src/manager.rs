@@ -13,15 +13,19 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use rubus_config::settings;
+
 use crate::{
-    config::Change,
+    config::{Change, Config},
     dhcp::{Request, RequestKind, message},
-    interface::{Action, Event, Interface},
+    interface::{Action, Event, Interface, release},
     link::Link,
     netlink::{Events, Kernel, LinkEvent},
     resolv,
+    setup::{self, Setup},
     socket::{PacketSocket, renewal},
     store::{Leases, State},
+    vlan::{Step, Vlans},
 };
 
 /// Larger than any DHCP message that we say we take.
@@ -55,6 +59,11 @@ pub(crate) struct Manager {
     kernel: Kernel,
     events: Events,
     links: BTreeMap<u32, Managed>,
+    vlans: Vlans,
+    /// What the settings say of links, by name.
+    named: BTreeMap<String, settings::Interface>,
+    /// What they say of the node.
+    node: Config,
     /// What an earlier run left on links.
     left: State,
     written: Option<State>,
@@ -68,13 +77,20 @@ impl Manager {
     ///
     /// # Errors
     /// When the kernel does not let us.
-    pub(crate) fn new(paths: Paths) -> io::Result<Self> {
+    pub(crate) fn new(paths: Paths, settings: &settings::Network) -> io::Result<Self> {
+        let mut left = State::read(&paths.state);
+        let named = settings.interfaces.iter();
         Ok(Self {
             leases: Leases::new(&paths.leases),
             kernel: Kernel::open()?,
             events: Events::open()?,
             links: BTreeMap::new(),
-            left: State::read(&paths.state),
+            vlans: Vlans::new(settings, std::mem::take(&mut left.vlans)),
+            named: named
+                .map(|(name, interface)| (name.as_str().to_owned(), interface.clone()))
+                .collect(),
+            node: setup::of_the_node(settings),
+            left,
             written: None,
             start: Instant::now(),
             random: RandomState::new(),
@@ -89,7 +105,12 @@ impl Manager {
     /// When the kernel does not tell about links any more.
     pub(crate) fn run(&mut self, stop: BorrowedFd) -> io::Result<()> {
         self.look_at_all()?;
+        self.vlans.saw_all();
+        // What has not appeared by now is gone; a link of the same name that
+        // comes later is another.
+        self.left.interfaces.clear();
         loop {
+            self.keep_vlans();
             self.write_state();
             let ready = self.wait(stop)?;
             if ready.stop {
@@ -189,17 +210,47 @@ impl Manager {
     }
 
     fn link_event(&mut self, event: LinkEvent) {
+        self.vlans.saw(&event);
         match event {
-            LinkEvent::Is(link) if link.is_ours() => {
+            LinkEvent::Is(link) if self.is_ours(&link) => {
                 if !self.links.contains_key(&link.index) {
                     self.add(&link);
                 }
                 self.handle(link.index, Event::Link(link));
             }
-            // It may have been ours, and become a part of a bridge.
-            LinkEvent::Is(Link { index, .. }) | LinkEvent::Gone(index) => {
-                if let Some(managed) = self.links.remove(&index) {
-                    println!("{}: gone", managed.interface.link().name);
+            LinkEvent::Is(link) => {
+                if let Some(left) = self.left.take(&link) {
+                    self.perform(&link, release(&left));
+                }
+                // It may have been ours, and become a part of a bridge.
+                self.drop_link(link.index);
+            }
+            LinkEvent::Gone(index) => self.drop_link(index),
+        }
+    }
+
+    fn is_ours(&self, link: &Link) -> bool {
+        link.is_ours(self.named.contains_key(&link.name)) && !self.vlans.is_stale(&link.name)
+    }
+
+    fn drop_link(&mut self, index: u32) {
+        if let Some(managed) = self.links.remove(&index) {
+            println!("{}: gone", managed.interface.link().name);
+        }
+    }
+
+    /// Makes and removes VLANs; that they are there or gone comes as an event.
+    fn keep_vlans(&mut self) {
+        for step in self.vlans.steps() {
+            match step {
+                Step::Make { name, id, link } => match self.kernel.make_vlan(&name, id, link) {
+                    Ok(()) => self.vlans.remember(&name),
+                    Err(error) => eprintln!("{name}: cannot make this VLAN: {error}"),
+                },
+                Step::Remove(index) => {
+                    if let Err(error) = self.kernel.remove_link(index) {
+                        eprintln!("cannot remove a VLAN: {error}");
+                    }
                 }
             }
         }
@@ -207,19 +258,12 @@ impl Manager {
 
     fn add(&mut self, link: &Link) {
         println!("{}: found", link.name);
-        // Docker turns forwarding on, and a router ignores announcements of
-        // other routers unless told otherwise.
-        let setting = self.paths.ipv6.join(&link.name).join("accept_ra");
-        if let Err(error) = fs::write(&setting, "2")
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            eprintln!("cannot write {}: {error}", setting.display());
-        }
-        let left = self.left.interfaces.remove(&link.name);
+        let settings = self.named.get(&link.name).cloned().unwrap_or_default();
         let interface = Interface::new(
             link,
+            Setup::new(&settings, link),
             self.leases.read(&link.name),
-            left.map(|state| state.config).unwrap_or_default(),
+            self.left.take(link),
         );
         self.links.insert(
             link.index,
@@ -262,11 +306,16 @@ impl Manager {
         let actions = managed.interface.handle(now, random, event);
         managed.open_or_close();
         let link = managed.interface.link().clone();
+        self.perform(&link, actions);
+    }
+
+    fn perform(&mut self, link: &Link, actions: Vec<Action>) {
         for action in actions {
             let (what, outcome) = match action {
-                Action::Up => ("switch it on", self.kernel.up(index)),
-                Action::Change(change) => ("configure it", self.change(&link, change)),
-                Action::Send(request) => ("speak to a server", self.send(index, &request)),
+                Action::Up => ("switch it on", self.kernel.up(link.index)),
+                Action::Ipv6(key, value) => ("set its IPv6 up", self.ipv6(link, key, value)),
+                Action::Change(change) => ("configure it", self.change(link, change)),
+                Action::Send(request) => ("speak to a server", self.send(link.index, &request)),
                 Action::Remember(lease) => {
                     ("keep its lease", self.leases.write(&link.name, &lease))
                 }
@@ -277,8 +326,16 @@ impl Manager {
         }
     }
 
+    fn ipv6(&self, link: &Link, key: &str, value: &str) -> io::Result<()> {
+        match fs::write(self.paths.ipv6.join(&link.name).join(key), value) {
+            // A kernel without IPv6 has nothing to set up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        }
+    }
+
     fn change(&mut self, link: &Link, change: Change) -> io::Result<()> {
-        let (index, metric) = (link.index, link.metric());
+        let index = link.index;
         match change {
             Change::RemoveAddress(address) => self.kernel.remove_address(index, address),
             Change::AddAddress(address) => {
@@ -288,8 +345,8 @@ impl Manager {
                 );
                 self.kernel.add_address(index, address)
             }
-            Change::RemoveRoute(route) => self.kernel.remove_route(index, metric, route),
-            Change::AddRoute(route) => self.kernel.add_route(index, metric, route),
+            Change::RemoveRoute(route) => self.kernel.remove_route(index, route),
+            Change::AddRoute(route) => self.kernel.add_route(index, route),
             Change::SetMtu(mtu) => self.kernel.set_mtu(index, mtu),
         }
     }
@@ -327,15 +384,18 @@ impl Manager {
 
     /// Writes what others read, when it has changed.
     fn write_state(&mut self) {
-        let state = State::of(self.links.values().map(|managed| &managed.interface));
+        let state = State::of(
+            self.links.values().map(|managed| &managed.interface),
+            self.vlans.made(),
+        );
         if self.written.as_ref() == Some(&state) {
             return;
         }
-        let configs = self
-            .links
-            .values()
-            .map(|managed| managed.interface.config());
-        let resolv_conf = resolv::render(configs);
+        let links = self.links.values().map(|managed| {
+            let interface = &managed.interface;
+            (interface.link().name.as_str(), interface.config())
+        });
+        let resolv_conf = resolv::render(std::iter::once(("", &self.node)).chain(links));
         for (path, outcome) in [
             (
                 &self.paths.resolv_conf,

@@ -7,21 +7,27 @@ use std::{
 };
 
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkMessage,
     NetlinkPayload,
 };
 use netlink_packet_route::{
     AddressFamily, RouteNetlinkMessage,
     address::{AddressAttribute, AddressMessage, AddressScope},
-    link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage},
+    link::{
+        InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
+        LinkMessage,
+    },
     route::{
-        RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-        RouteType,
+        RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
+        RouteScope, RouteType,
     },
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
-use crate::{config::Address, dhcp::Route, link::Link};
+use crate::{
+    config::{Address, Origin, Route},
+    link::Link,
+};
 
 /// What the kernel reports of links.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +79,13 @@ impl Kernel {
     /// # Errors
     /// As the kernel says.
     pub(crate) fn up(&mut self, index: u32) -> io::Result<()> {
+        self.switch(index, LinkFlags::Up)
+    }
+
+    fn switch(&mut self, index: u32, flags: LinkFlags) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
-        message.header.flags = LinkFlags::Up;
+        message.header.flags = flags;
         message.header.change_mask = LinkFlags::Up;
         self.change(RouteNetlinkMessage::SetLink(message), 0)
     }
@@ -84,11 +94,44 @@ impl Kernel {
     ///
     /// # Errors
     /// As the kernel says.
-    pub(crate) fn set_mtu(&mut self, index: u32, mtu: u16) -> io::Result<()> {
+    pub(crate) fn set_mtu(&mut self, index: u32, mtu: u32) -> io::Result<()> {
         let mut message = LinkMessage::default();
         message.header.index = index;
-        message.attributes = vec![LinkAttribute::Mtu(mtu.into())];
-        self.change(RouteNetlinkMessage::SetLink(message), 0)
+        message.attributes = vec![LinkAttribute::Mtu(mtu)];
+        let message = RouteNetlinkMessage::SetLink(message);
+        match self.change(message.clone(), 0) {
+            // The network card of the Pi 5 takes it only while it is off. That
+            // its addresses go and come back is seen as with a cable.
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
+                self.switch(index, LinkFlags::empty())?;
+                let outcome = self.change(message, 0);
+                self.up(index)?;
+                outcome
+            }
+            other => other,
+        }
+    }
+
+    /// Makes a VLAN on the link of this number.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub(crate) fn make_vlan(&mut self, name: &str, id: u16, link: u32) -> io::Result<()> {
+        let message = vlan_message(name, id, link);
+        self.change(
+            RouteNetlinkMessage::NewLink(message),
+            NLM_F_CREATE | NLM_F_EXCL,
+        )
+    }
+
+    /// Removes a link; that it is gone already is no error.
+    ///
+    /// # Errors
+    /// As the kernel says.
+    pub(crate) fn remove_link(&mut self, index: u32) -> io::Result<()> {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        gone_is_fine(self.change(RouteNetlinkMessage::DelLink(message), 0))
     }
 
     /// Gives a link an address.
@@ -96,14 +139,7 @@ impl Kernel {
     /// # Errors
     /// As the kernel says.
     pub(crate) fn add_address(&mut self, index: u32, address: Address) -> io::Result<()> {
-        let mut message = address_message(index, address);
-        if address.prefix < 31 {
-            let host = u32::MAX >> address.prefix;
-            let broadcast = Ipv4Addr::from_bits(address.address.to_bits() | host);
-            message
-                .attributes
-                .push(AddressAttribute::Broadcast(broadcast));
-        }
+        let message = address_message(index, address);
         self.change(
             RouteNetlinkMessage::NewAddress(message),
             NLM_F_CREATE | NLM_F_REPLACE,
@@ -119,24 +155,26 @@ impl Kernel {
         gone_is_fine(self.change(RouteNetlinkMessage::DelAddress(message), 0))
     }
 
-    /// Adds a route over a link.
+    /// Adds a route over a link; that it is there already is no error.
     ///
     /// # Errors
     /// As the kernel says.
-    pub(crate) fn add_route(&mut self, index: u32, metric: u32, route: Route) -> io::Result<()> {
-        let message = route_message(index, metric, route);
-        self.change(
-            RouteNetlinkMessage::NewRoute(message),
-            NLM_F_CREATE | NLM_F_REPLACE,
-        )
+    pub(crate) fn add_route(&mut self, index: u32, route: Route) -> io::Result<()> {
+        let message = route_message(index, route);
+        // Not in the place of another one: that may be the same way over
+        // another link.
+        match self.change(RouteNetlinkMessage::NewRoute(message), NLM_F_CREATE) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => Ok(()),
+            other => other,
+        }
     }
 
     /// Removes a route over a link; that it is gone already is no error.
     ///
     /// # Errors
     /// As the kernel says.
-    pub(crate) fn remove_route(&mut self, index: u32, metric: u32, route: Route) -> io::Result<()> {
-        let message = route_message(index, metric, route);
+    pub(crate) fn remove_route(&mut self, index: u32, route: Route) -> io::Result<()> {
+        let message = route_message(index, route);
         gone_is_fine(self.change(RouteNetlinkMessage::DelRoute(message), 0))
     }
 
@@ -278,7 +316,9 @@ fn link(message: LinkMessage) -> Link {
         kind: None,
         enslaved: false,
         up: flags.contains(LinkFlags::Up),
-        carrier: flags.contains(LinkFlags::LowerUp),
+        // Dormant: associated with a wireless network, but without a key yet.
+        carrier: flags.contains(LinkFlags::LowerUp) && !flags.contains(LinkFlags::Dormant),
+        mtu: 0,
     };
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
     for attribute in message.attributes {
@@ -287,6 +327,7 @@ fn link(message: LinkMessage) -> Link {
             LinkAttribute::Address(address) if ethernet => {
                 link.mac = address.as_slice().try_into().ok();
             }
+            LinkAttribute::Mtu(mtu) => link.mtu = mtu,
             LinkAttribute::Controller(_) => link.enslaved = true,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {
@@ -301,48 +342,94 @@ fn link(message: LinkMessage) -> Link {
     link
 }
 
-fn address_message(index: u32, address: Address) -> AddressMessage {
-    let ip = IpAddr::V4(address.address);
-    let mut message = AddressMessage::default();
-    message.header.family = AddressFamily::Inet;
-    message.header.prefix_len = address.prefix;
-    message.header.index = index;
-    message.header.scope = if address.address.is_link_local() {
-        AddressScope::Link
-    } else {
-        AddressScope::Universe
-    };
-    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+fn vlan_message(name: &str, id: u16, link: u32) -> LinkMessage {
+    let mut message = LinkMessage::default();
+    message.attributes = vec![
+        LinkAttribute::IfName(name.to_owned()),
+        LinkAttribute::Link(link),
+        LinkAttribute::LinkInfo(vec![
+            LinkInfo::Kind(InfoKind::Vlan),
+            LinkInfo::Data(InfoData::Vlan(vec![InfoVlan::Id(id)])),
+        ]),
+    ];
     message
 }
 
-fn route_message(index: u32, metric: u32, route: Route) -> RouteMessage {
+fn address_message(index: u32, address: Address) -> AddressMessage {
+    let ip = address.address;
+    let mut message = AddressMessage::default();
+    message.header.prefix_len = address.prefix;
+    message.header.index = index;
+    message.attributes = vec![AddressAttribute::Local(ip), AddressAttribute::Address(ip)];
+    match ip {
+        IpAddr::V4(ip) => {
+            message.header.family = AddressFamily::Inet;
+            if ip.is_link_local() {
+                message.header.scope = AddressScope::Link;
+            }
+            if address.prefix < 31 {
+                let host = u32::MAX >> address.prefix;
+                let broadcast = Ipv4Addr::from_bits(ip.to_bits() | host);
+                message
+                    .attributes
+                    .push(AddressAttribute::Broadcast(broadcast));
+            }
+        }
+        // Its scope follows from the address.
+        IpAddr::V6(_) => message.header.family = AddressFamily::Inet6,
+    }
+    message
+}
+
+fn route_message(index: u32, route: Route) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header = RouteHeader {
-        address_family: AddressFamily::Inet,
+        address_family: match route.destination {
+            IpAddr::V4(_) => AddressFamily::Inet,
+            IpAddr::V6(_) => AddressFamily::Inet6,
+        },
         destination_prefix_length: route.prefix,
         table: RouteHeader::RT_TABLE_MAIN,
-        protocol: RouteProtocol::Dhcp,
+        protocol: match route.origin {
+            Origin::Dhcp => RouteProtocol::Dhcp,
+            Origin::Settings => RouteProtocol::Static,
+        },
         scope: match route.gateway {
             Some(_) => RouteScope::Universe,
             None => RouteScope::Link,
         },
         kind: RouteType::Unicast,
+        flags: if route.unproven {
+            RouteFlags::Onlink
+        } else {
+            RouteFlags::empty()
+        },
         ..RouteHeader::default()
     };
-    message.attributes = vec![RouteAttribute::Oif(index), RouteAttribute::Priority(metric)];
+    message.attributes = vec![
+        RouteAttribute::Oif(index),
+        RouteAttribute::Priority(route.metric),
+    ];
     if route.prefix > 0 {
-        let destination = RouteAddress::Inet(route.destination);
         message
             .attributes
-            .push(RouteAttribute::Destination(destination));
+            .push(RouteAttribute::Destination(route_address(
+                route.destination,
+            )));
     }
     if let Some(gateway) = route.gateway {
         message
             .attributes
-            .push(RouteAttribute::Gateway(RouteAddress::Inet(gateway)));
+            .push(RouteAttribute::Gateway(route_address(gateway)));
     }
     message
+}
+
+fn route_address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
+    }
 }
 
 fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
@@ -357,3 +444,7 @@ fn gone_is_fine(result: io::Result<()>) -> io::Result<()> {
         other => other,
     }
 }
+
+#[cfg(test)]
+#[path = "netlink_tests.rs"]
+mod tests;

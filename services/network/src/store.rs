@@ -10,21 +10,27 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{config::Config, dhcp::Lease, interface::Interface};
+use crate::{
+    dhcp::Lease,
+    interface::{Interface, Kept},
+    link::Link,
+    vlan::Vlan,
+};
 
 /// One link in the state file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LinkState {
+    /// The kernel's number for it, which no other link has in this boot.
+    pub(crate) index: u32,
     /// Its hardware address.
     pub(crate) mac: String,
     /// Whether the other side is there.
     pub(crate) carrier: bool,
     /// Where its DHCP client is: `selecting`, `bound`, ...
     pub(crate) dhcp: String,
-    /// What it is configured with.
-    pub(crate) config: Config,
-    /// The lease that this comes from.
-    pub(crate) lease: Option<Lease>,
+    /// What it is configured with, and where that comes from.
+    #[serde(flatten)]
+    pub(crate) kept: Kept,
 }
 
 /// The state file: links by name.
@@ -32,26 +38,40 @@ pub(crate) struct LinkState {
 pub(crate) struct State {
     /// All links that are ours.
     pub(crate) interfaces: BTreeMap<String, LinkState>,
+    /// The VLANs that we made.
+    pub(crate) vlans: BTreeMap<String, Vlan>,
 }
 
 impl State {
     /// The state of these links.
-    pub(crate) fn of<'a>(interfaces: impl Iterator<Item = &'a Interface>) -> Self {
+    pub(crate) fn of<'a>(
+        interfaces: impl Iterator<Item = &'a Interface>,
+        vlans: &BTreeMap<String, Vlan>,
+    ) -> Self {
         let state = |interface: &Interface| {
-            let mac = interface.link().mac.unwrap_or_default();
+            let link = interface.link();
+            let mac = link.mac.unwrap_or_default();
             LinkState {
+                index: link.index,
                 mac: mac.map(|byte| format!("{byte:02x}")).join(":"),
-                carrier: interface.link().carrier,
+                carrier: link.carrier,
                 dhcp: interface.state().to_owned(),
-                config: interface.config().clone(),
-                lease: interface.lease().cloned(),
+                kept: interface.kept().clone(),
             }
         };
         Self {
             interfaces: interfaces
                 .map(|interface| (interface.link().name.clone(), state(interface)))
                 .collect(),
+            vlans: vlans.clone(),
         }
+    }
+
+    /// Takes out what was left on this link; nothing when the name was that of
+    /// another one.
+    pub(crate) fn take(&mut self, link: &Link) -> Option<Kept> {
+        let left = self.interfaces.remove(&link.name)?;
+        (left.index == link.index).then_some(left.kept)
     }
 
     /// What an earlier run of this boot wrote; nothing when there was none.
@@ -122,10 +142,10 @@ fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::{net::Ipv4Addr, time::Duration};
 
     use super::*;
-    use crate::link::Link;
+    use crate::{interface::Event, setup::Setup};
 
     fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("store-{name}-{}", std::process::id()));
@@ -170,12 +190,32 @@ mod tests {
             enslaved: false,
             up: true,
             carrier: true,
+            mtu: 1500,
         };
-        let interface = Interface::new(&link, None, Config::default());
-        let state = State::of([&interface].into_iter());
+        let settings = r#"{
+            "addresses": ["10.0.0.7/24", "fd00::7/64"], "gateway4": "10.0.0.1",
+            "dns": ["fd00::1"], "search": ["lan"], "mtu": 1400
+        }"#;
+        let setup = Setup::new(&serde_json::from_str(settings).unwrap(), &link);
+        let mut interface = Interface::new(&link, setup, None, None);
+        interface.handle(Duration::ZERO, 0, Event::Link(link.clone()));
+        let vlan = Vlan {
+            id: 7,
+            link: "eth0".to_owned(),
+        };
+        let vlans = BTreeMap::from([("lan".to_owned(), vlan)]);
+        let state = State::of([&interface].into_iter(), &vlans);
         state.write(&path).unwrap();
-        assert_eq!(State::read(&path), state);
-        assert_eq!(state.interfaces["eth0"].mac, "dc:a6:32:00:00:01");
+        let mut read = State::read(&path);
+        assert_eq!(read, state);
+        assert_eq!(read.interfaces["eth0"].mac, "dc:a6:32:00:00:01");
+        let other = Link {
+            index: 3,
+            ..link.clone()
+        };
+        assert_eq!(read.clone().take(&other), None);
+        assert_eq!(read.take(&link).as_ref(), Some(interface.kept()));
+        assert_eq!(read.take(&link), None);
         fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -86,16 +86,6 @@ impl Client {
         !matches!(self.state, State::Off | State::Bound { .. })
     }
 
-    /// The lease in use.
-    pub(crate) fn lease(&self) -> Option<&Lease> {
-        match &self.state {
-            State::Bound { lease, .. }
-            | State::Renewing { lease, .. }
-            | State::Rebinding { lease, .. } => Some(lease),
-            _ => None,
-        }
-    }
-
     /// Where the client is, in one word.
     pub(crate) fn state(&self) -> &'static str {
         match self.state {
