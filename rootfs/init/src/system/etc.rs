@@ -33,8 +33,8 @@ const ZONES: &str = "/usr/share/zoneinfo";
 /// see both files.
 pub(super) fn set_timezone(zone: &str) -> Outcome {
     let rules = Path::new(ZONES).join(zone);
-    let rules = fs::read(&rules)
-        .with_context(|| format!("there is no time zone {zone}; it stays UTC"))?;
+    let rules =
+        fs::read(&rules).with_context(|| format!("there is no time zone {zone}; it stays UTC"))?;
     fs::write("/etc/localtime", rules).context("cannot write /etc/localtime")?;
     fs::write("/etc/timezone", format!("{zone}\n")).context("cannot write /etc/timezone")?;
     Ok(Some(zone.to_owned()))
