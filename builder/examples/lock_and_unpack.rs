@@ -11,7 +11,7 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use rubus::{
     cache::Cache,
     debian::{
@@ -77,7 +77,7 @@ fn main() -> Result<()> {
         lock::renew(&requests, Vec::new(), &sources, &())?.save(path)?;
         println!("lock: {:?}", start.elapsed());
     }
-    let lock = Lock::load(path)?;
+    let lock = Lock::find(path)?.context("there is no lock")?;
     for (name, request) in &requests {
         println!("{name}: {} packages", lock.set(name, request)?.len());
     }

@@ -36,6 +36,9 @@ pub struct Config {
     pub service: BTreeMap<String, Additions>,
     /// Where Debian packages come from.
     pub mirror: Mirrors,
+    /// The file, as it was named.
+    #[serde(skip)]
+    file: PathBuf,
     /// Where the file is; relative paths in it start there.
     #[serde(skip)]
     folder: PathBuf,
@@ -78,6 +81,7 @@ impl Config {
             None => return Ok(Self::default()),
         };
         let mut config: Self = TomlFile::read(path.to_path_buf())?.parse()?;
+        config.file = path.to_path_buf();
         config.folder = path.parent().unwrap_or(Path::new("")).to_path_buf();
         Ok(config)
     }
@@ -130,15 +134,26 @@ impl Config {
     /// The lock that holds what the image needs: one beside the file where it
     /// adds packages, which the project's own lock does not know.
     pub fn lock_path(&self, project: &Project) -> PathBuf {
-        let adds = self
-            .service
-            .values()
-            .any(|additions| !additions.packages.is_empty());
-        if adds {
+        if self.adds_packages() {
             self.folder.join(lock::FILE_NAME)
         } else {
             project.lock()
         }
+    }
+
+    /// The command that makes that lock anew.
+    pub fn lock_command(&self) -> String {
+        if self.adds_packages() {
+            format!("rubus lock --config {}", self.file.display())
+        } else {
+            "rubus lock".to_owned()
+        }
+    }
+
+    fn adds_packages(&self) -> bool {
+        self.service
+            .values()
+            .any(|additions| !additions.packages.is_empty())
     }
 
     fn keys(&self, entry: &str) -> Result<Vec<SshKey>> {

@@ -16,9 +16,11 @@ use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, SecondsFormat};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
-use crate::tree::{Content, Kind, Node, Tree};
+use crate::{
+    digest::Digest,
+    tree::{Content, Kind, Node, Tree},
+};
 
 /// The user and group that functions run as.
 const UID: u32 = 100;
@@ -359,10 +361,7 @@ impl Archive {
     }
 
     fn blob(&mut self, bytes: &[u8]) -> Result<String> {
-        let digest: String = Sha256::digest(bytes)
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+        let digest = Digest::of(bytes).to_string();
         if self.blobs.insert(digest.clone()) {
             self.file(&blob_path(&digest), bytes)?;
         }

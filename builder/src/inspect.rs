@@ -3,19 +3,17 @@
 use std::{
     collections::BTreeMap,
     fmt::{self, Write as _},
-    io::{self, Write},
     path::Path,
 };
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::{
+    digest::Hasher,
     image::{
         disk::PartitionTable,
         fat,
-        output::hex,
         reader::{DiskImage, PartitionEntry},
     },
     manifest::{self, Manifest},
@@ -106,9 +104,9 @@ fn read_slot(filesystem: &fat::Reader<'_>, number: u32, name: &str) -> Result<Op
         return Ok(None);
     };
     for (file, entry) in &manifest.files {
-        let mut hasher = Hasher(Sha256::new());
+        let mut hasher = Hasher::default();
         filesystem.copy(file, &mut hasher)?;
-        let found = hex(&hasher.0.finalize());
+        let found = hasher.finish().to_string();
         ensure!(
             found == entry.sha256,
             "{file} has the SHA-256 {found}, but the manifest says {}; \
@@ -122,19 +120,6 @@ fn read_slot(filesystem: &fat::Reader<'_>, number: u32, name: &str) -> Result<Op
         files: filesystem.files()?,
         manifest,
     }))
-}
-
-struct Hasher(Sha256);
-
-impl Write for Hasher {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.update(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// For people; the alternate form (`{:#}`) lists the packages of each service.

@@ -193,15 +193,6 @@ pub struct Outdated {
 }
 
 impl Lock {
-    /// Reads a lock.
-    ///
-    /// # Errors
-    /// When it is not there, or is not a lock.
-    pub fn load(path: &Path) -> Result<Self> {
-        Self::find(path)?
-            .with_context(|| format!("there is no {}; make it with `rubus lock`", path.display()))
-    }
-
     /// Reads a lock, if there is one.
     ///
     /// # Errors

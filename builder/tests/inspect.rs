@@ -1,5 +1,8 @@
 //! What `inspect` says of good images and of bad ones.
 
+#[path = "support/pack.rs"]
+mod pack;
+
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -7,11 +10,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use pack::pack;
 use rubus::{
     image::{
         disk::{self, Layout, PartitionTable},
         fat::Files,
-        output::{Compression, Outputs},
+        output::Compression,
     },
     inspect::inspect,
     manifest::{FORMAT, FileEntry, Manifest, ServiceEntry},
@@ -65,7 +69,6 @@ fn manifest(files: &Files) -> Manifest {
 }
 
 fn build(folder: &Path, table: PartitionTable, compression: Compression) -> PathBuf {
-    let layout = Layout::new(table, "0123", 64 * MIB).unwrap();
     let mut slot = Files::from([
         ("cmdline.txt".to_owned(), Content::from("console=tty0\n")),
         (
@@ -75,14 +78,7 @@ fn build(folder: &Path, table: PartitionTable, compression: Compression) -> Path
     ]);
     let text = manifest(&slot).to_json().unwrap();
     slot.insert("manifest.json".into(), text.into());
-    let mut outputs = Outputs::open(folder, "x").unwrap();
-    let image = outputs.image().unwrap();
-    let ranges = disk::write(&layout, 1_700_000_000, &Files::new(), &slot, &image).unwrap();
-    outputs
-        .pack(&image, &ranges, compression, 1, &mut |_| {})
-        .unwrap();
-    outputs.commit().unwrap();
-    folder.join("x.img")
+    pack(folder, table, &slot, compression)
 }
 
 fn complaint(path: &Path) -> String {

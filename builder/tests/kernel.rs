@@ -22,7 +22,7 @@ use rubus::{
     tree::{Content, Kind, Node, Tree},
 };
 use support::{
-    mutate::each,
+    mutate::{bound_memory, each},
     packages::{self, MODULES, RELEASE},
 };
 
@@ -362,6 +362,7 @@ fn what_fails_says_where_and_leaves_nothing_in_the_cache() {
 
 #[test]
 fn a_damaged_module_is_refused_or_passed_over() {
+    bound_memory();
     let folder = tempfile::tempdir().unwrap();
     let cache = Cache::at(folder.path()).unwrap();
     let board = board(&["smsc95xx"], &[], &[]);

@@ -68,6 +68,15 @@ fn a_service_from_an_image_is_locked_built_and_described() {
     )
     .unwrap();
 
+    // The other services would only take time.
+    let others =
+        ["console", "docker", "gateway", "mdns", "network"].map(|name| format!("{name} = false\n"));
+    fs::write(
+        checkout.path().join("rubus.toml"),
+        format!("[services]\n{}", others.concat()),
+    )
+    .unwrap();
+
     // The committed lock does not know it, and a build may be told not to look.
     let build = ["build", "--board", "qemu-virt", "--compress", "none"];
     let said = must_fail(in_checkout(&checkout, &build).arg("--locked"), 1);

@@ -2,15 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::{self, Read},
+    io,
 };
 
 use anyhow::{Context, Result};
 use rubus_config::{image::ImageInfo, paths};
-use sha2::{Digest, Sha256};
 
 use super::{plan::Plan, requests};
 use crate::{
+    digest::Hasher,
     image::{fat, squashfs},
     lock::LockedPackage,
     manifest::{FORMAT, FileEntry, Manifest, ServiceEntry},
@@ -187,13 +187,8 @@ fn registry(reference: &str) -> Component {
 }
 
 fn sha256(content: &Content) -> io::Result<String> {
-    let mut digest = Sha256::new();
-    let mut reader = content.reader();
-    let mut buffer = vec![0; 256 << 10];
-    loop {
-        match reader.read(&mut buffer)? {
-            0 => return Ok(format!("{:x}", digest.finalize())),
-            count => digest.update(&buffer[..count]),
-        }
-    }
+    let mut hasher = Hasher::default();
+    let mut reader = io::BufReader::with_capacity(256 << 10, content.reader());
+    io::copy(&mut reader, &mut hasher)?;
+    Ok(hasher.finish().to_string())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use rubus_service::Service;
 
 use super::{Options, requests};
@@ -29,7 +29,13 @@ pub(super) fn lock(
 ) -> Result<Lock> {
     let path = options.config.lock_path(project);
     if options.locked || context.fetcher.is_offline() {
-        let lock = Lock::load(&path)?;
+        let lock = Lock::find(&path)?.with_context(|| {
+            format!(
+                "there is no {}; make it with `{}`, or build without --locked and --offline",
+                path.display(),
+                options.config.lock_command()
+            )
+        })?;
         check(&lock, services, requests)?;
         return Ok(lock);
     }

@@ -37,7 +37,7 @@ fn renew(
         let progress = crate::ui::Downloads::new(bar);
         lock::renew(&requests, images, &context.sources()?, &progress)
     })?;
-    if let Ok(old) = Lock::load(&path) {
+    if let Ok(Some(old)) = Lock::find(&path) {
         let changes = lock::changes(&old, &new);
         if !changes.is_empty() {
             ui.say(changes.trim_end());

@@ -13,13 +13,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 
 use super::Kernel;
 use crate::{
     board::{Board, Pattern},
     cache::Cache,
+    digest::Digest,
     tree::{CacheFile, Content, Node, Tree},
 };
 
@@ -148,10 +148,7 @@ pub(super) fn key(board: &Board, packages: &str) -> String {
         texts(&modules.early),
         board.kernel.dtbs,
     ]);
-    Sha256::digest(inputs.to_string())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    Digest::of(inputs.to_string().as_bytes()).to_string()
 }
 
 fn paths(cache: &Cache, key: &str) -> (PathBuf, PathBuf) {

@@ -6,8 +6,10 @@
 use std::{
     env,
     panic::{self, AssertUnwindSafe},
+    sync::Once,
 };
 
+use nix::sys::resource::{Resource, setrlimit};
 use rand::{Rng, SeedableRng, rngs::StdRng, seq::SliceRandom};
 
 /// Numbers at which arithmetic breaks.
@@ -52,6 +54,15 @@ const WORDS: [&str; 22] = [
     "null",
 ];
 
+/// Bounds what this process may take: an input that asks for more ends it.
+pub(crate) fn bound_memory() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let most = 4 << 30;
+        setrlimit(Resource::RLIMIT_AS, most, most).unwrap();
+    });
+}
+
 /// Gives `times` damaged forms of each input to a parser, and the inputs as
 /// they are.
 ///
@@ -76,7 +87,7 @@ pub(crate) fn each(name: &str, inputs: &[&[u8]], times: u32, mut parse: impl FnM
 }
 
 /// A damaged form of one input, perhaps with a piece of another.
-pub(crate) fn mutate(input: &[u8], others: &[&[u8]], random: &mut StdRng) -> Vec<u8> {
+fn mutate(input: &[u8], others: &[&[u8]], random: &mut StdRng) -> Vec<u8> {
     let mut bytes = input.to_vec();
     for _ in 0..random.gen_range(1..=4) {
         if bytes.is_empty() {

@@ -3,9 +3,7 @@
 
 use std::{fmt::Write, ops::Range};
 
-use sha2::{Digest, Sha256};
-
-use super::hex;
+use crate::digest::{Digest, Hasher};
 
 const BLOCK: u64 = 4096;
 const EMPTY_HASH: &str = "0000000000000000000000000000000000000000000000000000000000000000";
@@ -28,7 +26,7 @@ pub(super) fn blocks(ranges: &[Range<u64>], size: u64) -> Vec<Range<u64>> {
 pub(super) struct Map {
     size: u64,
     mapped: u64,
-    hasher: Sha256,
+    hasher: Hasher,
     ranges: String,
 }
 
@@ -37,7 +35,7 @@ impl Map {
         Self {
             size,
             mapped: blocks.iter().map(count).sum(),
-            hasher: Sha256::new(),
+            hasher: Hasher::default(),
             ranges: String::new(),
         }
     }
@@ -51,7 +49,7 @@ impl Map {
         if range.is_empty() {
             return;
         }
-        let hash = hex(&self.hasher.finalize_reset());
+        let hash = std::mem::take(&mut self.hasher).finish();
         let first = range.start / BLOCK;
         let last = first + count(&range) - 1;
         let numbers = if first == last {
@@ -90,7 +88,7 @@ impl Map {
 </bmap>
 "#
         );
-        let hash = hex(&Sha256::digest(&text));
+        let hash = Digest::of(text.as_bytes()).to_string();
         text.replacen(EMPTY_HASH, &hash, 1)
     }
 }
@@ -125,14 +123,8 @@ mod tests {
         for line in [
             "<BlocksCount> 5 </BlocksCount>",
             "<MappedBlocksCount> 3 </MappedBlocksCount>",
-            &format!(
-                "<Range chksum=\"{}\"> 0-1 </Range>",
-                hex(&Sha256::digest([0; 8192]))
-            ),
-            &format!(
-                "<Range chksum=\"{}\"> 3 </Range>",
-                hex(&Sha256::digest([0; 4096]))
-            ),
+            &format!("<Range chksum=\"{}\"> 0-1 </Range>", Digest::of(&[0; 8192])),
+            &format!("<Range chksum=\"{}\"> 3 </Range>", Digest::of(&[0; 4096])),
         ] {
             assert!(xml.contains(line), "{xml}");
         }

@@ -16,10 +16,10 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 pub use self::compress::Compression;
 use self::compress::Encoder;
+use crate::digest::{Digest, Hasher};
 
 /// The ending of files that are not finished; the next run removes them.
 pub const TEMPORARY: &str = ".partial";
@@ -119,7 +119,7 @@ impl Outputs {
         let mut file = self.create(extension)?;
         file.write_all(bytes)
             .with_context(|| format!("cannot write {}.{extension}", self.stem))?;
-        self.set_sha256(hex(&Sha256::digest(bytes)));
+        self.set_sha256(Digest::of(bytes).to_string());
         Ok(())
     }
 
@@ -146,7 +146,7 @@ impl Outputs {
         let size = image.metadata()?.len();
         let blocks = bmap::blocks(ranges, size);
         let mut map = bmap::Map::new(size, &blocks);
-        let mut whole = Sha256::new();
+        let mut whole = Hasher::default();
         let mut encoder = Encoder::start(compression, threads, size, |extension| {
             self.create(&format!("img.{extension}"))
         })?;
@@ -180,7 +180,7 @@ impl Outputs {
             map.end_range(range.clone());
             at = range.end;
         }
-        let whole = hex(&whole.finalize());
+        let whole = whole.finish().to_string();
         let compressed = encoder.map(Encoder::finish).transpose()?;
         for output in &mut self.files {
             if output.name == format!("{}.img", self.stem) {
@@ -246,32 +246,22 @@ fn chunks(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         .map(move |start| start..(start + CHUNK as u64).min(end))
 }
 
-/// Bytes in hexadecimal.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
 /// Passes bytes on and hashes them.
 struct Hashing<W> {
     inner: W,
-    hasher: Sha256,
+    hasher: Hasher,
 }
 
 impl<W> Hashing<W> {
     fn new(inner: W) -> Self {
         Self {
             inner,
-            hasher: Sha256::new(),
+            hasher: Hasher::default(),
         }
     }
 
     fn finish(self) -> String {
-        hex(&self.hasher.finalize())
+        self.hasher.finish().to_string()
     }
 }
 

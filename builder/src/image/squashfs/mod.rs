@@ -50,12 +50,13 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Blocks of 128 KiB: those of 256 KiB make the image 3 % smaller, but a
-    /// boot, which reads programs in parts, takes 14 % more processor time to
-    /// unpack them.
+    /// Level 6: the image of a Pi is 6 % smaller than at level 3 for a second
+    /// of processor time; level 12 gains another 1 % for ten. Blocks of 128 KiB:
+    /// those of 256 KiB make the image 3 % smaller, but a boot, which reads
+    /// programs in parts, takes 14 % more processor time to unpack them.
     fn default() -> Self {
         Self {
-            level: 3,
+            level: 6,
             block_size: 128 * 1024,
             threads: thread::available_parallelism().map_or(1, Into::into),
         }
