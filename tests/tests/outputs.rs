@@ -194,6 +194,7 @@ fn the_system_root_keeps_owners_and_modes() {
     for (path, mode, owner) in [
         ("/usr/sbin/init", "-rwxr-xr-x", "0/0"),
         ("/usr/bin/system-runtime", "-rwxr-xr-x", "0/0"),
+        ("/usr/bin/configure", "-rwxr-xr-x", "0/0"),
         ("/usr/bin/ros", "-rwxr-xr-x", "0/0"),
         ("/usr/bin/crun", "-rwxr-xr-x", "0/0"),
         // It may hold secrets of the user.

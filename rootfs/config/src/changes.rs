@@ -199,7 +199,7 @@ mod tests {
             let effects = after(json!({}), new.clone());
             assert_eq!(effects.changed, keys, "{new}");
             assert_eq!(effects.restart, restart, "{new}");
-            assert!(effects.reboot.is_empty() && effects.start.is_empty());
+            assert!(effects.start.is_empty() && effects.stop.is_empty());
             let back = after(new, json!({}));
             assert_eq!(
                 (back.changed, back.restart),
@@ -243,7 +243,7 @@ mod tests {
     #[test]
     fn keys_that_wait_for_a_boot_are_named() {
         let new =
-            json!({"firmware": {"gpu_mem": 64}, "watchdog": {"timeout": 10}, "hostname": "a"});
+            json!({"firmware": {"gpu_mem": 64}, "watchdog": {"timeout": 10}, "ssh": {"port": 23}});
         assert_eq!(
             after(json!({}), new).reboot,
             ["firmware.gpu_mem", "watchdog.timeout"]

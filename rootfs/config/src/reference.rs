@@ -48,3 +48,30 @@ fn settings() {
          UPDATE_REFERENCE=1 cargo test -p rubus-config --features tools reference"
     );
 }
+
+/// A service names the keys that it depends on; one that does not exist would
+/// never restart it.
+#[test]
+fn services_depend_on_keys_that_exist() {
+    let services = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../services");
+    let schema = Schema::default();
+    let mut found = 0;
+    for entry in fs::read_dir(services).unwrap() {
+        let path = entry.unwrap().path().join("service.toml");
+        let Ok(text) = fs::read_to_string(&path) else {
+            continue;
+        };
+        let name = path.display().to_string();
+        for key in rubus_service::Service::parse("x", &name, &text)
+            .unwrap()
+            .settings
+        {
+            assert!(
+                schema.find(&key).is_ok(),
+                "{name}: no key is called {key:?}"
+            );
+            found += 1;
+        }
+    }
+    assert!(found > 0);
+}

@@ -151,13 +151,13 @@ fn a_first_boot_that_cannot_be_kept_counts_all_the_same() {
 #[test]
 fn a_layer_is_applied_or_refused_as_a_whole() {
     let node = Node::new();
-    let request = r#"{"layer": {"hostname": "mine", "firmware": {"gpu_mem": 64}}}"#;
+    let request = r#"{"layer": {"hostname": "mine", "timezone": "Asia/Tokyo"}}"#;
     for args in [&["apply", "--dry-run"][..], &["apply"]] {
         let output = node.run(args, request);
         assert!(output.status.success(), "{output:?}");
         let effects: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(effects["changed"], json!(["firmware.gpu_mem", "hostname"]));
-        assert_eq!(effects["reboot"], json!(["firmware.gpu_mem"]));
+        assert_eq!(effects["changed"], json!(["hostname", "timezone"]));
+        assert_eq!(effects["reboot"], json!(["hostname"]));
         let kept = node.path("var/lib/rubus/config/config.toml").exists();
         assert_eq!(kept, args.len() == 1);
     }

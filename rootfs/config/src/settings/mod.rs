@@ -34,6 +34,7 @@ pub struct Settings {
     /// The name of the node. Without one it is `rubus-` and the end of the
     /// machine id.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub hostname: Option<Hostname>,
     /// The time zone of logins and logs, as in `/usr/share/zoneinfo`.
     pub timezone: Timezone,
