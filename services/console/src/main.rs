@@ -6,6 +6,7 @@ mod accounts;
 mod home;
 mod host_keys;
 mod issue;
+mod once;
 mod people;
 mod supervisor;
 mod terminals;
@@ -15,6 +16,7 @@ use std::{
     io,
     path::Path,
     process::ExitCode,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -23,7 +25,7 @@ use nix::sys::{
     signalfd::{SfdFlags, SignalFd},
 };
 
-use accounts::Files;
+use accounts::{Accounts, Files};
 use rubus_config::{paths, settings::Settings, view};
 use supervisor::Supervisor;
 
@@ -45,7 +47,9 @@ fn run() -> Result<(), String> {
     // Before any child is started: its end must not be missed.
     let signals = block_signals().map_err(|error| format!("cannot block signals: {error}"))?;
     let image = prepare()?;
-    put_settings(&image)?;
+    let (settings, accounts) = put_settings(&image)?;
+    // It ends with the console, whether it is done or not.
+    thread::spawn(move || once::run(&settings, &accounts.files));
 
     let start = Instant::now();
     let mut supervisor = Supervisor::new();
@@ -95,7 +99,7 @@ fn prepare() -> Result<Files, String> {
 }
 
 /// Puts what the settings say into effect.
-fn put_settings(image: &Files) -> Result<(), String> {
+fn put_settings(image: &Files) -> Result<(Settings, Accounts), String> {
     let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
         eprintln!("{error}; nobody may log in until it is repaired");
         Settings::default()
@@ -108,7 +112,8 @@ fn put_settings(image: &Files) -> Result<(), String> {
     let passwords = settings.users.values();
     let passwords = passwords.filter(|user| user.password_hash.is_some());
     let issue = issue::text(accounts.keys(), passwords.count());
-    tools::write(Path::new("/run/console/issue"), issue)
+    tools::write(Path::new("/run/console/issue"), issue)?;
+    Ok((settings, accounts))
 }
 
 fn block_signals() -> io::Result<SignalFd> {

@@ -2,12 +2,14 @@
 //! not last.
 
 use std::{
+    io,
+    os::unix::process::CommandExt,
     process::{Child, Command},
     time::Duration,
 };
 
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{SigSet, Signal, kill},
     unistd::Pid,
 };
 
@@ -62,6 +64,15 @@ impl Schedule {
     }
 }
 
+/// Has a program start with no signal blocked: it would inherit those that
+/// this program waits for, and nobody could end it.
+pub(crate) fn unblock_signals(command: &mut Command) {
+    // SAFETY: between fork and exec nothing but one system call is made.
+    unsafe {
+        command.pre_exec(|| SigSet::empty().thread_set_mask().map_err(io::Error::from));
+    }
+}
+
 struct Kept {
     program: Program,
     schedule: Schedule,
@@ -81,12 +92,13 @@ impl Supervisor {
     }
 
     /// Keeps a program from now on; one of this name is kept already.
-    pub(crate) fn add(&mut self, program: Program) {
+    pub(crate) fn add(&mut self, mut program: Program) {
         if self
             .kept
             .iter()
             .all(|kept| kept.program.name != program.name)
         {
+            unblock_signals(&mut program.command);
             self.kept.push(Kept {
                 program,
                 schedule: Schedule::new(),
