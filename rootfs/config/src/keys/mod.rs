@@ -58,11 +58,11 @@ pub enum KeyError {
     #[error(transparent)]
     Path(#[from] PathError),
     /// There is no such key; with the nearest one, as the end of a sentence.
-    #[error("there is no key `{key}`{hint}; `ros config schema --list` shows all")]
+    #[error("there is no key `{key}`; {hint}")]
     Unknown {
         /// The key as it was asked for.
         key: String,
-        /// A suggestion, or empty.
+        /// What was meant, or where to look.
         hint: String,
     },
     /// A place in a list is not a number.
@@ -147,26 +147,28 @@ impl Schema {
     /// The error for a key that is not there.
     fn unknown(&self, key: &str, parent: &Path, entry: Entry<'_>, part: &str) -> KeyError {
         let known = entry.fields();
-        let hint = match suggest::nearest(part, known.iter().copied()) {
-            Some(near) => format!("; did you mean `{}`?", parent.join(near)),
-            // A key that is right but for where it is: `port` for `ssh.port`.
-            None => {
-                let all = self.keys();
-                let last = key.rsplit('.').next().unwrap_or(key);
-                let same: Vec<&str> = all
-                    .iter()
-                    .map(|it| it.key.as_str())
-                    .filter(|it| it.rsplit('.').next() == Some(last))
-                    .collect();
-                match same[..] {
-                    [one] => format!("; did you mean `{one}`?"),
-                    _ => suggest::hint(key, all.iter().map(|it| it.key.as_str())),
-                }
-            }
+        let near = suggest::nearest(part, known.iter().copied())
+            .map(|near| parent.join(near))
+            .or_else(|| self.elsewhere(key));
+        let hint = match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "`ros config schema --list` shows all".to_owned(),
         };
         KeyError::Unknown {
             key: key.to_owned(),
             hint,
+        }
+    }
+
+    /// The key that ends as this one does, which was written without what it is
+    /// in (`port` for `ssh.port`), or else the one that is spelt most like it.
+    fn elsewhere(&self, key: &str) -> Option<String> {
+        let last = |key: &str| key.rsplit('.').next().map(str::to_owned);
+        let all: Vec<String> = self.keys().into_iter().map(|it| it.key).collect();
+        let same: Vec<&String> = all.iter().filter(|it| last(it) == last(key)).collect();
+        match same[..] {
+            [one] => Some(one.clone()),
+            _ => suggest::nearest(key, all.iter().map(String::as_str)).map(str::to_owned),
         }
     }
 
