@@ -242,11 +242,10 @@ mod tests {
 
     #[test]
     fn keys_that_wait_for_a_boot_are_named() {
-        let new =
-            json!({"firmware": {"gpu_mem": 64}, "watchdog": {"timeout": 10}, "ssh": {"port": 23}});
+        let new = json!({"kernel": {"modules": ["loop"]}, "watchdog": {"timeout": 10}, "ssh": {"port": 23}});
         assert_eq!(
             after(json!({}), new).reboot,
-            ["firmware.gpu_mem", "watchdog.timeout"]
+            ["kernel.modules", "watchdog.timeout"]
         );
     }
 }

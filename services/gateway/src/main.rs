@@ -1,6 +1,6 @@
 //! Functions over HTTP, compatible with the OpenFaaS API.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{path::Path, process::ExitCode, sync::Arc};
 
 use gateway::{
     api::{self, Gateway},
@@ -9,13 +9,25 @@ use gateway::{
     provider::docker::DockerProvider,
     seed, server,
 };
+use rubus_config::{
+    paths,
+    settings::{self, Settings},
+    view,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
 
 fn main() -> ExitCode {
-    let config = Config::read(|name| std::env::var(name).ok());
+    let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
+        eprintln!("gateway: {error}; going on as if nothing were set");
+        Settings::default()
+    });
+    let config = Config::read(|name| {
+        let set = std::env::var(name).ok();
+        set.or_else(|| variable(&settings.gateway, name))
+    });
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -29,6 +41,16 @@ fn main() -> ExitCode {
             eprintln!("gateway: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The settings of the node in the words of the contract's variables.
+fn variable(settings: &settings::Gateway, name: &str) -> Option<String> {
+    match name {
+        "basic_auth" => Some(settings.basic_auth.to_string()),
+        "scale_from_zero" => Some(settings.scale_from_zero.to_string()),
+        "upstream_timeout" => Some(settings.timeout.as_str().to_owned()),
+        _ => None,
     }
 }
 

@@ -260,25 +260,17 @@ fn interfaces(found: &mut Found<'_>, value: &Value) {
 }
 
 fn interface(found: &mut Found<'_>, name: &str, value: &Value) {
-    let key = format!("rpi.interfaces.{name}");
-    let (list, line) = match (name, value) {
-        ("i2c", Value::Bool(true)) => ("params", "i2c_arm=on"),
-        ("spi", Value::Bool(true)) => ("params", "spi=on"),
-        ("onewire", Value::Bool(true)) => ("overlays", "w1-gpio"),
-        ("serial", Value::Bool(true)) => ("lines", "enable_uart=1"),
-        ("serial", Value::Object(parts)) => {
-            if parts.get("console").and_then(truth) == Some(false) {
-                found.unsupported(&format!("{key}.console"), "the serial console stays on");
-            }
-            if parts.get("hardware").and_then(truth) != Some(true) {
-                return;
-            }
-            ("lines", "enable_uart=1")
-        }
-        (_, Value::Bool(false)) => return,
-        _ => return found.unsupported(&key, "this is not supported"),
+    let off = match value {
+        Value::Bool(on) => !on,
+        Value::Object(parts) => parts.values().all(|part| truth(part) == Some(false)),
+        _ => false,
     };
-    found.extend(&key, &["firmware", list], &[line.into()]);
+    if !off {
+        found.unsupported(
+            &format!("rpi.interfaces.{name}"),
+            "write its lines into config.txt of the slot",
+        );
+    }
 }
 
 fn packages(found: &mut Found<'_>, value: &Value) {

@@ -71,7 +71,6 @@ fn a_misspelt_key_is_answered_with_the_one_that_was_meant() {
             "network.interfaces.eth0.adresses",
             "network.interfaces.eth0.addresses",
         ),
-        ("gpu_mem", "firmware.gpu_mem"),
     ] {
         let error = missing(key);
         assert!(
@@ -172,7 +171,7 @@ fn every_key_says_what_it_is() {
         find("users.NAME.shell").default.as_deref(),
         Some("\"/bin/bash\"")
     );
-    assert!(find("firmware.overlays").reboot);
+    assert!(find("kernel.modules").reboot);
     assert!(!find("ssh.port").reboot);
     assert!(find("network.wifi.networks.NAME.password").secret);
     assert!(find("users.NAME.password_hash").secret);

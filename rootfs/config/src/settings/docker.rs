@@ -1,7 +1,6 @@
 //! The Docker engine and the functions on it.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -47,8 +46,6 @@ impl Default for Docker {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
-    /// The port of the API and the portal.
-    pub port: NonZeroU16,
     /// Whether the API asks for the password in
     /// `/var/lib/rubus/gateway/secrets`.
     pub basic_auth: bool,
@@ -61,7 +58,6 @@ pub struct Gateway {
 impl Default for Gateway {
     fn default() -> Self {
         Self {
-            port: NonZeroU16::MIN.saturating_add(8079),
             basic_auth: true,
             scale_from_zero: true,
             timeout: Period::known("60s"),

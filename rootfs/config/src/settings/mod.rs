@@ -23,7 +23,7 @@ use serde_json::Value;
 pub use access::{Ssh, Sudo, User};
 pub use docker::{Docker, Gateway};
 pub use network::{Interface, Ipv6, Network, Ntp, Proxy, Route, Vlan, Wifi, WifiNetwork};
-pub use system::{Command, Encoding, Firmware, Kernel, Logging, Watchdog, WriteFile};
+pub use system::{Command, Encoding, Kernel, Watchdog, WriteFile};
 use values::{Hostname, Timezone, UserName};
 
 /// Every setting of a node.
@@ -37,6 +37,7 @@ pub struct Settings {
     #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub hostname: Option<Hostname>,
     /// The time zone of logins and logs, as in `/usr/share/zoneinfo`.
+    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub timezone: Timezone,
     /// Who may log in, by name.
     pub users: BTreeMap<UserName, User>,
@@ -54,21 +55,20 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Modules and parameters of the kernel.
     pub kernel: Kernel,
-    /// What the firmware of the board reads from `config.txt`.
-    pub firmware: Firmware,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
-    /// Where logs go.
-    pub logging: Logging,
     /// Which services run, by name; one that is not named keeps the default of
     /// its `service.toml`.
     pub services: BTreeMap<String, bool>,
-    /// Files to write at boot.
+    /// Files to write at boot, once until they change.
+    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub write_files: Vec<WriteFile>,
-    /// Commands to run at every boot, before services start.
+    /// Commands to run at every boot, in the console.
     #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub bootcmd: Vec<Command>,
-    /// Commands to run once for each first-boot configuration.
+    /// Commands to run at boot, once until they change, after the files are
+    /// written.
+    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub runcmd: Vec<Command>,
 }
 

@@ -1,13 +1,10 @@
-//! The kernel, the firmware, and what happens at boot.
+//! The kernel, the watchdog, and what happens at boot.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{
-    AbsolutePath, FirmwareLine, Mode, ModuleName, Owner, SysctlName, SysctlValue, SyslogServer,
-    Within,
-};
+use super::values::{AbsolutePath, Mode, ModuleName, Owner, SysctlName, SysctlValue, Within};
 
 /// Modules and parameters of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,27 +17,6 @@ pub struct Kernel {
     /// Values below `/proc/sys`, by name as in `sysctl(8)`.
     #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub sysctl: BTreeMap<SysctlName, SysctlValue>,
-}
-
-/// What the firmware of the board reads from `config.txt`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(
-    feature = "schema",
-    derive(schemars::JsonSchema),
-    schemars(extend("x-applies" = "reboot"))
-)]
-#[serde(deny_unknown_fields, default)]
-pub struct Firmware {
-    /// Memory of the graphics unit in MiB (`gpu_mem`).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub gpu_mem: Option<Within<16, 944>>,
-    /// Device tree overlays with their parameters, such as `disable-bt` or
-    /// `i2c-rtc,ds3231` (`dtoverlay`).
-    pub overlays: Vec<FirmwareLine>,
-    /// Device tree parameters, such as `i2c_arm=on` (`dtparam`).
-    pub params: Vec<FirmwareLine>,
-    /// Further lines of `config.txt`, such as `arm_boost=1`.
-    pub lines: Vec<FirmwareLine>,
 }
 
 /// The hardware watchdog.
@@ -65,18 +41,6 @@ impl Default for Watchdog {
             timeout: Within::known(15),
         }
     }
-}
-
-/// Where logs go.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields, default)]
-pub struct Logging {
-    /// Whether logs of services are kept on the card, which wears it.
-    pub persist: bool,
-    /// A syslog server that gets them too, such as `udp://logs.lan:514`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remote: Option<SyslogServer>,
 }
 
 /// A file to write at boot.

@@ -135,11 +135,6 @@ text! {
     ModuleName: "kernel module", checks::module, "use letters, digits, - and _";
     /// The name of a kernel parameter, as in `sysctl(8)`.
     SysctlName: "kernel parameter", checks::sysctl, "write it as in \"vm.swappiness\"";
-    /// A line of `config.txt`.
-    FirmwareLine: "line of config.txt", checks::firmware_line,
-        "it has 1 to 98 printable characters and is no comment and no [section]";
-    /// A syslog server.
-    SyslogServer: "syslog server", checks::syslog_server, "write it as in \"udp://host:514\" or \"tcp://host:514\"";
     /// A number of bytes, in powers of 1024.
     Size: "size", checks::size, "write it as in \"64M\" or \"1G\"";
     /// A length of time.

@@ -181,19 +181,6 @@ pub(super) fn sysctl(text: &str) -> bool {
         })
 }
 
-/// The firmware reads 98 characters of a line.
-pub(super) fn firmware_line(text: &str) -> bool {
-    (1..=98).contains(&text.len())
-        && text.bytes().all(|b| (32..127).contains(&b))
-        && !text.starts_with([' ', '#', '['])
-}
-
-pub(super) fn syslog_server(text: &str) -> bool {
-    text.strip_prefix("udp://")
-        .or_else(|| text.strip_prefix("tcp://"))
-        .is_some_and(host_and_port)
-}
-
 pub(super) fn size(text: &str) -> bool {
     number_with_unit(text, &["", "K", "M", "G", "T"])
 }
