@@ -91,6 +91,24 @@ pub fn fat_files(filesystem: &Path) -> Vec<String> {
     names
 }
 
+/// Writes a file into the first partition of an image, as a person does who
+/// has the card in a computer.
+///
+/// # Panics
+/// When it does not fit.
+pub fn write_to_card(image: &Path, name: &str, content: &str) {
+    let start = Table::of(image).partitions[0].start;
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), content).expect("the temporary folder is writable");
+    must(
+        Command::new("mcopy")
+            .args(["-o", "-i"])
+            .arg(format!("{}@@{start}", image.display()))
+            .arg(file.path())
+            .arg(format!("::{name}")),
+    );
+}
+
 /// Copies a file out of a FAT filesystem.
 ///
 /// # Panics

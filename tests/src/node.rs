@@ -214,8 +214,17 @@ impl Node {
         format!("--- console ---\n{}\n---", lines[from..].join("\n"))
     }
 
+    /// Runs a command on the node as a user other than `rubus`.
+    pub fn try_ssh_as(&self, user: &str, command: &str) -> Output {
+        run(self.login(user).arg(command))
+    }
+
     /// The start of a command line that logs in; what follows runs on the node.
     pub fn ssh_command(&self) -> Command {
+        self.login("rubus")
+    }
+
+    fn login(&self, user: &str) -> Command {
         let mut command = Command::new("ssh");
         command
             .args(["-p", &self.ssh_port.to_string(), "-i"])
@@ -226,7 +235,7 @@ impl Node {
             .args(["-o", "LogLevel=ERROR"])
             .args(["-o", "StrictHostKeyChecking=no"])
             .args(["-o", "UserKnownHostsFile=/dev/null"])
-            .arg("rubus@127.0.0.1");
+            .arg(format!("{user}@127.0.0.1"));
         command
     }
 }
