@@ -38,6 +38,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
+            // Nobody can log in to read that, but somebody may see the screen
+            // or the serial line.
+            let _ = std::fs::write("/dev/kmsg", format!("<3>console: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -88,7 +91,7 @@ fn prepare() -> Result<Files, String> {
         tools::make_folder(Path::new(folder))?;
     }
     let image = people::image()?;
-    people::mount_files()?;
+    people::mount_files(&image)?;
     host_keys::ensure(Path::new("/var/lib/rubus/console/ssh"), tools::ssh_keygen)?;
     for outcome in [tools::link_docker_socket(), tools::allow_ping()] {
         if let Err(error) = outcome {

@@ -39,15 +39,15 @@ pub(crate) fn image() -> Result<Files, String> {
     })
 }
 
-/// Mounts our files over those of the image; they are written in place from
-/// then on.
+/// Mounts copies over the files of the image; they are written in place from
+/// then on. Even programs that run before that have to find root in them.
 ///
 /// # Errors
 /// When the kernel does not let us.
-pub(crate) fn mount_files() -> Result<(), String> {
-    for target in IMAGE {
+pub(crate) fn mount_files(image: &Files) -> Result<(), String> {
+    for (target, text) in with_texts(image) {
         let source = ours(target);
-        tools::write(Path::new(&source), "")?;
+        tools::write(Path::new(&source), text)?;
         fs::set_permissions(&source, fs::Permissions::from_mode(mode(target)))
             .map_err(|error| format!("cannot protect {source}: {error}"))?;
         let none = None::<&str>;
@@ -55,6 +55,11 @@ pub(crate) fn mount_files() -> Result<(), String> {
             .map_err(|error| format!("cannot mount {source} at {target}: {error}"))?;
     }
     Ok(())
+}
+
+fn with_texts(files: &Files) -> impl Iterator<Item = (&'static str, &str)> {
+    let texts = [&files.passwd, &files.group, &files.shadow];
+    IMAGE.into_iter().zip(texts.map(String::as_str))
 }
 
 fn ours(target: &str) -> String {
@@ -86,12 +91,7 @@ pub(crate) fn put(image: &Files, settings: &Settings) -> Result<Accounts, String
     for line in &accounts.refused {
         eprintln!("{line}");
     }
-    let Files {
-        passwd,
-        group,
-        shadow,
-    } = &accounts.files;
-    for (target, text) in IMAGE.into_iter().zip([passwd, group, shadow]) {
+    for (target, text) in with_texts(&accounts.files) {
         tools::write(Path::new(&ours(target)), text)?;
     }
     let sudoers = format!("{RUN}/sudoers");
