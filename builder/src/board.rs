@@ -111,6 +111,10 @@ pub struct FirmwareSpec {
     pub from: String,
     /// Patterns of files, `*` within one name. A link brings its target.
     pub files: Vec<String>,
+    /// Symbolic links to make in `/usr/lib/firmware`, path to target: what
+    /// `update-alternatives` would have done.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
     /// Where they go.
     pub to: Vec<Place>,
 }

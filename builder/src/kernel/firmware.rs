@@ -7,7 +7,7 @@ use glob::{MatchOptions, Pattern as Glob};
 
 use crate::{
     board::{Board, FirmwareSpec, Place},
-    tree::{Content, Kind, Tree},
+    tree::{Content, Kind, Node, Tree},
 };
 
 /// Where the kernel looks for firmware.
@@ -38,6 +38,8 @@ pub fn select(board: &Board, packages: &BTreeMap<String, Tree>) -> Result<Firmwa
             take(&mut firmware, spec, package, file)
                 .with_context(|| format!("firmware of board {}", board.name))?;
         }
+        link(&mut firmware.system, spec)
+            .with_context(|| format!("firmware of board {}", board.name))?;
     }
     Ok(firmware)
 }
@@ -96,6 +98,19 @@ fn take(firmware: &mut Firmware, spec: &FirmwareSpec, package: &Tree, file: &str
     Ok(())
 }
 
+fn link(system: &mut Tree, spec: &FirmwareSpec) -> Result<()> {
+    for (path, target) in &spec.links {
+        let place = format!("{SYSTEM}/{path}");
+        ensure!(system.get(&place).is_none(), "{path} is there already");
+        system.insert(&place, Node::symlink(target.as_str()))?;
+        ensure!(
+            system.resolve(&place).is_some(),
+            "the link {path} leads to {target}, which is not there"
+        );
+    }
+    Ok(())
+}
+
 fn system_path(path: &str, from: &str) -> Result<String> {
     let name = path
         .strip_prefix(from)
@@ -106,7 +121,6 @@ fn system_path(path: &str, from: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tree::Node;
 
     fn spec(files: &[&str], to: &[Place]) -> FirmwareSpec {
         FirmwareSpec {
@@ -114,6 +128,7 @@ mod tests {
             from: "usr/lib/firmware".to_owned(),
             files: files.iter().map(ToString::to_string).collect(),
             to: to.to_vec(),
+            links: BTreeMap::new(),
         }
     }
 
@@ -164,6 +179,27 @@ mod tests {
         assert_eq!(firmware.start["start.elf"].read().unwrap(), b"start");
         assert!(firmware.slot.contains_key("start.elf"));
         assert!(firmware.system.is_empty());
+    }
+
+    #[test]
+    fn links_are_made_to_what_is_there() {
+        let linked = |path: &str, target: &str| {
+            let mut spec = spec(&["brcm/other.bin"], &[Place::System]);
+            spec.links.insert(path.to_owned(), target.to_owned());
+            let mut firmware = take_all(&spec)?;
+            link(&mut firmware.system, &spec)?;
+            anyhow::Ok(firmware.system)
+        };
+        let system = linked("brcm/chip.bin", "other.bin").unwrap();
+        let (target, _) = system.resolve("usr/lib/firmware/brcm/chip.bin").unwrap();
+        assert_eq!(target, "usr/lib/firmware/brcm/other.bin");
+        for (path, target) in [
+            ("brcm/chip.bin", "gone.bin"),
+            ("brcm/other.bin", "other.bin"),
+            ("../chip.bin", "other.bin"),
+        ] {
+            assert!(linked(path, target).is_err(), "{path} to {target}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ fn link(up: bool, carrier: bool) -> Link {
         enslaved: false,
         up,
         carrier,
+        supplicant: false,
         mtu: 1500,
     }
 }

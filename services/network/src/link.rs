@@ -21,27 +21,37 @@ pub(crate) struct Link {
     /// Whether the other side is there, and lets us in where it asks who we
     /// are.
     pub(crate) carrier: bool,
+    /// Whether a program such as wpa_supplicant decides when it may be used.
+    pub(crate) supplicant: bool,
     /// Largest packet.
     pub(crate) mtu: u32,
 }
 
-/// Names of wired links. Wi-Fi (`wlan*`) is ours when the settings name it.
+/// Names of wired links.
 const WIRED: &[&str] = &["eth", "en", "usb"];
+/// Names of wireless links.
+const WIRELESS: &str = "wl";
 
 impl Link {
     /// Whether we configure it: what is `named` by the settings, whatever it
-    /// is, and hardware with a cable; unless it belongs to another link. What
-    /// Docker makes is Docker's.
+    /// is, hardware with a cable, and hardware that is made to join wireless
+    /// networks; unless it belongs to another link. What Docker makes is
+    /// Docker's, and an access point is of those who made it one.
     pub(crate) fn is_ours(&self, named: bool) -> bool {
-        let wired = self.mac.is_some()
-            && self.kind.is_none()
-            && WIRED.iter().any(|prefix| self.name.starts_with(prefix));
-        (named || wired) && !self.enslaved
+        let hardware = self.mac.is_some() && self.kind.is_none();
+        let wired = WIRED.iter().any(|prefix| self.name.starts_with(prefix));
+        (named || hardware && (wired || self.supplicant)) && !self.enslaved
     }
 
-    /// How much its routes cost against those of others: the first link wins.
+    /// How much its routes cost against those of others: cables win, and among
+    /// equals the first link.
     pub(crate) fn metric(&self) -> u32 {
-        100 + self.index
+        let kind = if self.name.starts_with(WIRELESS) {
+            600
+        } else {
+            100
+        };
+        kind + self.index
     }
 }
 
@@ -58,6 +68,7 @@ mod tests {
             enslaved: false,
             up: false,
             carrier: false,
+            supplicant: false,
             mtu: 1500,
         }
     }
@@ -94,6 +105,27 @@ mod tests {
     }
 
     #[test]
+    fn wireless_hardware_is_ours_while_a_supplicant_looks_after_it() {
+        let joined = Link {
+            supplicant: true,
+            ..link("wlan0")
+        };
+        assert!(joined.is_ours(false));
+        let part = Link {
+            enslaved: true,
+            ..joined
+        };
+        assert!(!part.is_ours(false));
+        // Somebody tries a supplicant on a cable of their own making.
+        let made = Link {
+            kind: Some("veth".to_owned()),
+            supplicant: true,
+            ..link("veth0")
+        };
+        assert!(!made.is_ours(false));
+    }
+
+    #[test]
     fn what_the_settings_name_is_ours_unless_it_is_a_part_of_another() {
         let vlan = Link {
             kind: Some("vlan".to_owned()),
@@ -114,11 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_link_has_the_better_routes() {
+    fn cables_and_then_the_first_link_have_the_better_routes() {
         let second = Link {
             index: 3,
             ..link("eth1")
         };
         assert!(link("eth0").metric() < second.metric());
+        assert!(second.metric() < link("wlan0").metric());
     }
 }

@@ -18,7 +18,7 @@ use rubus_config::settings;
 use crate::{
     config::{Change, Config},
     dhcp::{Request, RequestKind, message},
-    interface::{Action, Event, Interface, release},
+    interface::{Action, Event, Interface, Kept, release},
     link::Link,
     netlink::{Events, Kernel, LinkEvent},
     resolv,
@@ -219,13 +219,16 @@ impl Manager {
                 self.handle(link.index, Event::Link(link));
             }
             LinkEvent::Is(link) => {
-                if let Some(left) = self.left.take(&link) {
+                // It may have been ours, and become a part of a bridge, or its
+                // supplicant has ended.
+                let was_ours = self.drop_link(link.index);
+                if let Some(left) = was_ours.or_else(|| self.left.take(&link)) {
                     self.perform(&link, release(&left));
                 }
-                // It may have been ours, and become a part of a bridge.
-                self.drop_link(link.index);
             }
-            LinkEvent::Gone(index) => self.drop_link(index),
+            LinkEvent::Gone(index) => {
+                self.drop_link(index);
+            }
         }
     }
 
@@ -233,10 +236,11 @@ impl Manager {
         link.is_ours(self.named.contains_key(&link.name)) && !self.vlans.is_stale(&link.name)
     }
 
-    fn drop_link(&mut self, index: u32) {
-        if let Some(managed) = self.links.remove(&index) {
-            println!("{}: gone", managed.interface.link().name);
-        }
+    /// Knows a link no more. Gives what it was configured with.
+    fn drop_link(&mut self, index: u32) -> Option<Kept> {
+        let managed = self.links.remove(&index)?;
+        println!("{}: gone", managed.interface.link().name);
+        Some(managed.interface.kept().clone())
     }
 
     /// Makes and removes VLANs; that they are there or gone comes as an event.

@@ -15,7 +15,7 @@ use netlink_packet_route::{
     address::{AddressAttribute, AddressMessage, AddressScope},
     link::{
         InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType,
-        LinkMessage,
+        LinkMessage, LinkMode,
     },
     route::{
         RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol,
@@ -294,7 +294,8 @@ fn event(message: RouteNetlinkMessage) -> Option<LinkEvent> {
     match message {
         // Those of another family are what bridges say of their ports.
         RouteNetlinkMessage::NewLink(message)
-            if message.header.interface_family == AddressFamily::Unspec =>
+            if message.header.interface_family == AddressFamily::Unspec
+                && !is_news_of_a_radio(&message) =>
         {
             Some(LinkEvent::Is(link(message)))
         }
@@ -305,6 +306,13 @@ fn event(message: RouteNetlinkMessage) -> Option<LinkEvent> {
         }
         _ => None,
     }
+}
+
+/// Whether this says what a radio did, with little more than the link's name
+/// beside it, instead of how the link is.
+fn is_news_of_a_radio(message: &LinkMessage) -> bool {
+    let mut attributes = message.attributes.iter();
+    attributes.any(|it| matches!(it, LinkAttribute::Wireless(_)))
 }
 
 fn link(message: LinkMessage) -> Link {
@@ -318,6 +326,7 @@ fn link(message: LinkMessage) -> Link {
         up: flags.contains(LinkFlags::Up),
         // Dormant: associated with a wireless network, but without a key yet.
         carrier: flags.contains(LinkFlags::LowerUp) && !flags.contains(LinkFlags::Dormant),
+        supplicant: false,
         mtu: 0,
     };
     let ethernet = message.header.link_layer_type == LinkLayerType::Ether;
@@ -328,6 +337,9 @@ fn link(message: LinkMessage) -> Link {
                 link.mac = address.as_slice().try_into().ok();
             }
             LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+            // Supplicants ask the kernel for this, and take it back when they
+            // end; access points do without it.
+            LinkAttribute::Mode(mode) => link.supplicant = mode == LinkMode::Dormant,
             LinkAttribute::Controller(_) => link.enslaved = true,
             LinkAttribute::LinkInfo(infos) => {
                 for info in infos {

@@ -1,6 +1,7 @@
 //! Messages as the kernel expects them.
 
 use netlink_packet_core::Emitable;
+use netlink_packet_route::link::WirelessEvent;
 
 use super::*;
 
@@ -139,6 +140,7 @@ fn a_link_is_understood_as_the_kernel_describes_it() {
         message.attributes.extend([
             LinkAttribute::Address(vec![2, 0, 0, 0, 0, 9]),
             LinkAttribute::Mtu(1496),
+            LinkAttribute::Mode(LinkMode::Dormant),
         ]);
         // As it comes from the kernel.
         let mut message = NetlinkMessage::from(RouteNetlinkMessage::NewLink(message));
@@ -163,6 +165,7 @@ fn a_link_is_understood_as_the_kernel_describes_it() {
             enslaved: false,
             up: true,
             carrier: true,
+            supplicant: true,
             mtu: 1496,
         }))
     );
@@ -174,4 +177,16 @@ fn a_link_is_understood_as_the_kernel_describes_it() {
         };
         assert!(link.up && !link.carrier, "{flags:?}");
     }
+}
+
+#[test]
+fn what_a_radio_did_is_no_description_of_its_link() {
+    let mut message = LinkMessage::default();
+    message.header.index = 3;
+    message.attributes = vec![
+        LinkAttribute::IfName("wlan0".to_owned()),
+        // It joined a network (SIOCGIWAP).
+        LinkAttribute::Wireless(WirelessEvent::Other(vec![16, 0, 0x15, 0x8b])),
+    ];
+    assert_eq!(event(RouteNetlinkMessage::NewLink(message)), None);
 }

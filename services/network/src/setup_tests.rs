@@ -11,6 +11,7 @@ fn setup(settings: &str) -> Setup {
         enslaved: false,
         up: true,
         carrier: true,
+        supplicant: false,
         mtu: 1500,
     };
     Setup::new(&serde_json::from_str(settings).unwrap(), &link)
@@ -194,6 +195,7 @@ fn a_link_without_a_hardware_address_asks_nobody() {
         enslaved: false,
         up: true,
         carrier: true,
+        supplicant: false,
         mtu: 1420,
     };
     assert!(!Setup::new(&settings::Interface::default(), &link).dhcp);

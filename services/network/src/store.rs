@@ -190,6 +190,7 @@ mod tests {
             enslaved: false,
             up: true,
             carrier: true,
+            supplicant: false,
             mtu: 1500,
         };
         let settings = r#"{

@@ -156,6 +156,7 @@ mod tests {
             enslaved: false,
             up,
             carrier: up,
+            supplicant: false,
             mtu: 1500,
         })
     }

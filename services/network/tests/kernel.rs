@@ -285,6 +285,20 @@ fn fixed_addresses_follow_the_carrier() {
 
 #[test]
 #[ignore = "needs root, for a network of its own"]
+fn a_part_of_a_bridge_keeps_nothing() {
+    let mut node = Node::new();
+    node.start(&fixed());
+    until(|| addresses("eth0").len(), 3);
+    ip("link add br0 type bridge");
+    ip("link set eth0 master br0");
+    until(|| addresses("eth0").len(), 0);
+    until(|| mtu("eth0"), json!(1500));
+    ip("link set eth0 nomaster");
+    until(|| addresses("eth0").len(), 3);
+}
+
+#[test]
+#[ignore = "needs root, for a network of its own"]
 fn damaged_settings_are_those_of_a_node_without_any() {
     let mut node = Node::new();
     node.start(&fixed());
