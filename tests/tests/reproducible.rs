@@ -177,6 +177,7 @@ fn what_did_not_change_is_not_made_again() {
     assert_eq!(
         changed,
         [
+            "/usr/lib/os-release",
             "/usr/lib/rubus/services/ntp/rootfs/etc/chrony/chrony.conf",
             "/usr/share/rubus/image.json",
         ],
