@@ -157,7 +157,7 @@ fn a_layer_is_applied_or_refused_as_a_whole() {
         assert!(output.status.success(), "{output:?}");
         let effects: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(effects["changed"], json!(["hostname", "timezone"]));
-        assert_eq!(effects["reboot"], json!(["hostname"]));
+        assert_eq!(effects["reboot"], json!(["hostname", "timezone"]));
         let kept = node.path("var/lib/rubus/config/config.toml").exists();
         assert_eq!(kept, args.len() == 1);
     }
