@@ -223,7 +223,7 @@ mod tests {
         fs::write(&file, "\nhostname = \"a.b\"\n").unwrap();
         let error = Config::load(Some(&file)).unwrap_err().to_string();
         assert!(
-            error.contains("rubus.toml:2: \"a.b\" is not a host name"),
+            error.contains("rubus.toml:2: `hostname`: \"a.b\" is not a host name"),
             "{error}"
         );
     }
