@@ -2,4 +2,5 @@
 
 mod faults;
 mod harness;
+mod settings;
 mod takeover;
