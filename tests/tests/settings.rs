@@ -154,7 +154,7 @@ fn changes_count_at_once(node: &mut Node) {
     assert_eq!(pid(node, "ntp"), before[3]);
     node.ssh("ros config set ntp.servers 10.0.2.2");
     assert_ne!(pid(node, "ntp"), before[3]);
-    let sources = node.ssh("ros service exec ntp chronyc -n sources");
+    let sources = node.ssh("ros service exec ntp -- chronyc -n sources");
     assert!(sources.contains("10.0.2.2"), "{sources}");
 
     // Who is logged in stays so; who is new can log in.
