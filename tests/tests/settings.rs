@@ -1,7 +1,10 @@
 //! A node is configured: by files on the card before its first boot, by `ros
 //! config` afterwards.
 
-use std::{fs, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use rubus_tests::{
     disk::write_to_card,
@@ -67,6 +70,18 @@ fn pid(node: &Node, service: &str) -> u64 {
 fn wait_ready(node: &mut Node) {
     node.wait_ssh(3 * MINUTE);
     node.wait_ssh_command("ros os status --check", 3 * MINUTE);
+}
+
+fn can_log_in(node: &Node, user: &str) -> bool {
+    node.try_ssh_as(user, "true").status.success()
+}
+
+fn eventually(what: &str, done: impl Fn() -> bool) {
+    let end = Instant::now() + MINUTE;
+    while !done() {
+        assert!(Instant::now() < end, "not within a minute: {what}");
+        thread::sleep(Duration::from_millis(500));
+    }
 }
 
 fn addresses(node: &Node) -> String {
@@ -163,11 +178,13 @@ fn changes_count_at_once(node: &mut Node) {
         "ros config set users.bert.ssh_authorized_keys '{}'",
         key.trim()
     ));
-    let said = node.try_ssh_as("bert", "pwd");
+    // The console reads them anew on its own time.
+    eventually("bert can log in", || can_log_in(node, "bert"));
+    let said = node.try_ssh_as("bert", "pwd; sudo -n true");
     assert_eq!(String::from_utf8_lossy(&said.stdout), "/home/bert\n");
-    assert!(!node.try_ssh_as("bert", "sudo -n true").status.success());
+    assert!(!said.status.success(), "bert may not become root");
     node.ssh("ros config unset users.bert");
-    assert!(!node.try_ssh_as("bert", "true").status.success());
+    eventually("bert is gone", || !can_log_in(node, "bert"));
     node.ssh(&format!(
         "ros config set users.bert.ssh_authorized_keys '{}'",
         key.trim()
@@ -176,9 +193,11 @@ fn changes_count_at_once(node: &mut Node) {
 
     // An address more, over the connection that this came by.
     node.ssh("ros config set network.interfaces.eth0.addresses 10.0.2.88/24");
-    let addresses = addresses(node);
-    assert!(addresses.contains("10.0.2.88/24") && !addresses.contains("10.0.2.77/24"));
-    assert!(addresses.contains("10.0.2.15/24"), "{addresses}");
+    eventually("the other address is there", || {
+        let now = addresses(node);
+        now.contains("10.0.2.88/24") && !now.contains("10.0.2.77/24")
+    });
+    assert!(addresses(node).contains("10.0.2.15/24"));
 
     // The engine is told, and its containers go on.
     let container = node.ssh("docker run -d rubus/echoit:0.1.0");

@@ -13,7 +13,7 @@ mod terminals;
 mod tools;
 
 use std::{
-    io,
+    fs, io,
     path::Path,
     process::ExitCode,
     thread,
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             eprintln!("{error}");
             // Nobody can log in to read that, but somebody may see the screen
             // or the serial line.
-            let _ = std::fs::write("/dev/kmsg", format!("<3>console: {error}\n"));
+            let _ = fs::write("/dev/kmsg", format!("<3>console: {error}\n"));
             ExitCode::FAILURE
         }
     }
@@ -70,10 +70,14 @@ fn run() -> Result<(), String> {
             Some(Signal::SIGCHLD) => supervisor.reap(start.elapsed()),
             // The settings changed. Whoever is logged in stays.
             Some(Signal::SIGHUP) => {
+                let told = || fs::read_to_string(tools::SSHD_CONFIG).unwrap_or_default();
+                let before = told();
                 if let Err(error) = put_settings(&image) {
                     eprintln!("{error}");
                 }
-                supervisor.signal("sshd", Signal::SIGHUP);
+                if told() != before {
+                    supervisor.signal("sshd", Signal::SIGHUP);
+                }
             }
             Some(_) => {
                 supervisor.stop();
@@ -110,7 +114,7 @@ fn put_settings(image: &Files) -> Result<(Settings, Accounts), String> {
     let accounts = people::put(image, &settings)?;
     tools::write(
         Path::new(tools::SSHD_CONFIG),
-        people::sshd_config(&accounts, &settings),
+        people::sshd_config(&settings),
     )?;
     let passwords = settings.users.values();
     let passwords = passwords.filter(|user| user.password_hash.is_some());

@@ -128,18 +128,17 @@ fn keep_numbers(numbers: &BTreeMap<String, u32>) -> std::io::Result<()> {
 }
 
 /// What sshd is told before its own configuration: of the same word it takes
-/// the first.
-pub(crate) fn sshd_config(accounts: &Accounts, settings: &Settings) -> String {
-    let names: Vec<&str> = accounts.people.iter().map(|it| it.name.as_str()).collect();
+/// the first. Who may log in is not in it: sshd looks that up at every login,
+/// and is deaf for a moment when it is told something new.
+pub(crate) fn sshd_config(settings: &Settings) -> String {
     let methods = if settings.ssh.password_authentication {
         "AuthenticationMethods any\nPasswordAuthentication yes\n"
     } else {
         "AuthenticationMethods publickey\nPasswordAuthentication no\n"
     };
     format!(
-        "Port {}\nAllowUsers {}\n{methods}Include /etc/ssh/sshd_config\n",
-        settings.ssh.port,
-        names.join(" ")
+        "Port {}\n{methods}Include /etc/ssh/sshd_config\n",
+        settings.ssh.port
     )
 }
 
@@ -151,22 +150,18 @@ mod tests {
     use crate::accounts::tests::settings;
 
     #[test]
-    fn sshd_lets_in_who_is_named_by_key_unless_told_otherwise() {
-        let of = |json| {
-            let settings = settings(json);
-            let numbers = numbers(&settings, &BTreeMap::new());
-            sshd_config(&accounts(&Files::default(), &settings, &numbers), &settings)
-        };
+    fn sshd_takes_keys_only_unless_told_otherwise() {
+        let of = |json| sshd_config(&settings(json));
         assert_eq!(
             of(json!({})),
-            "Port 22\nAllowUsers rubus\nAuthenticationMethods publickey\n\
+            "Port 22\nAuthenticationMethods publickey\n\
              PasswordAuthentication no\nInclude /etc/ssh/sshd_config\n"
         );
         let text = of(json!({
             "users": { "anna": {} },
             "ssh": { "port": 2022, "password_authentication": true },
         }));
-        assert!(text.starts_with("Port 2022\nAllowUsers anna rubus\nAuthenticationMethods any\n"));
+        assert!(text.starts_with("Port 2022\nAuthenticationMethods any\n"));
         assert!(text.contains("PasswordAuthentication yes\n"));
     }
 }
