@@ -281,26 +281,28 @@ fn a_build_that_is_stopped_leaves_nothing_that_looks_done_and_the_next_goes_on()
     let whole = start.elapsed();
     let complete = final_names(folder.path());
     for signal in ["INT", "TERM", "KILL"] {
+        let mut stopped = 0;
         for part in 1..4 {
             for name in fs::read_dir(folder.path()).unwrap() {
                 let path = name.unwrap().path();
                 fs::remove_file(path).unwrap();
             }
             let mut child = build(folder.path()).stderr(Stdio::null()).spawn().unwrap();
-            thread::sleep(whole * part / 5);
+            thread::sleep(whole * part / 6);
             must(
                 Command::new("kill")
                     .args(["-s", signal])
                     .arg(child.id().to_string()),
             );
-            let status = child.wait().unwrap();
-            assert!(
-                !status.success(),
-                "the build was done before SIG{signal} came"
-            );
+            // The first build had more to do, so one of these may be done.
+            if child.wait().unwrap().success() {
+                continue;
+            }
+            stopped += 1;
             let names = final_names(folder.path());
             assert!(names.is_empty(), "{names:?} after SIG{signal}");
         }
+        assert!(stopped > 0, "no build was slow enough for SIG{signal}");
     }
     // Neither is anything left of it afterwards.
     must(&mut build(folder.path()));
