@@ -33,15 +33,27 @@ impl Merged {
 /// Merges layers, the strongest last. One that is wrong, or that contradicts
 /// those before it, is left out: the rest is still worth having.
 pub fn merge<'a>(schema: &Schema, layers: impl IntoIterator<Item = &'a Document>) -> Merged {
-    let mut merged = Merged {
+    let nothing = Merged {
         settings: Settings::default(),
         said: Value::Object(serde_json::Map::new()),
         problems: Vec::new(),
     };
+    merge_over(schema, nothing, layers)
+}
+
+/// Lays further layers over what others came to.
+pub fn merge_over<'a>(
+    schema: &Schema,
+    mut merged: Merged,
+    layers: impl IntoIterator<Item = &'a Document>,
+) -> Merged {
     for layer in layers {
         let said = over(merged.said.clone(), &layer.value);
         // Checked by itself first, so that an error has the line.
-        let outcome = check(schema, &layer.value).and_then(|_| check(schema, &said));
+        let mut outcome = check(schema, &layer.value);
+        if said != layer.value {
+            outcome = outcome.and_then(|_| check(schema, &said));
+        }
         match outcome {
             Ok(settings) => {
                 merged.settings = settings;

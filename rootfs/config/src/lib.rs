@@ -11,6 +11,7 @@ pub mod changes;
 pub mod document;
 #[cfg(feature = "tools")]
 pub mod edit;
+pub mod files;
 #[cfg(feature = "first-boot")]
 pub mod first_boot;
 pub mod image;

@@ -1,8 +1,8 @@
 //! The settings of a node, as they lie on its disk.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use rubus_service::{Identity, Service};
@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::changes::{self, Effects};
 use crate::document::{Document, Problem};
 use crate::edit::{EditError, Edited, Editor};
+use crate::files;
 use crate::keys::Schema;
 use crate::layers::{self, Merged};
 use crate::paths;
@@ -131,7 +132,7 @@ impl Node {
         problems.extend(damage);
 
         let below = layers::merge(schema, image.iter().chain(&first_boot));
-        let mut merged = layers::merge(schema, image.iter().chain(&first_boot).chain(&user));
+        let mut merged = layers::merge_over(schema, below.clone(), &user);
         problems.append(&mut merged.problems);
         merged.problems = problems;
         Loaded {
@@ -278,9 +279,9 @@ impl Node {
             .mode(0o755)
             .create(self.inside(&folder))?;
         let view = view::of(settings, &service.settings);
-        let owner = self.user_of(service).unwrap_or(0);
-        let path = format!("{folder}/{}", view::FILE);
-        self.replace_as(owner, &path, &serde_json::to_vec(&view)?)
+        let owner = self.user_of(service).filter(|owner| *owner != 0);
+        let path = self.inside(&folder).join(view::FILE);
+        files::replace_lazily_for(owner, &path, &serde_json::to_vec(&view)?, 0o600)
     }
 
     /// The number of the user that a service runs as.
@@ -295,25 +296,7 @@ impl Node {
     /// # Errors
     /// When it cannot be written; the old one is still there.
     pub fn replace(&self, path: &str, content: &[u8]) -> io::Result<()> {
-        self.replace_as(0, path, content)
-    }
-
-    fn replace_as(&self, owner: u32, path: &str, content: &[u8]) -> io::Result<()> {
-        let path = self.inside(path);
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".new");
-        let new = path.with_file_name(name);
-        let _ = fs::remove_file(&new);
-        OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&new)?
-            .write_all(content)?;
-        if owner != 0 {
-            chown(&new, Some(owner), None)?;
-        }
-        fs::rename(&new, &path)
+        files::replace_lazily(&self.inside(path), content, 0o600)
     }
 
     /// The services of the image. One that cannot be read has no part in

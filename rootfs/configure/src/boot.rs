@@ -47,19 +47,21 @@ fn first_boot(node: &Node, schema: &Schema, report: &mut Report) -> Option<First
             None
         }
     };
-    let files = read_files(node, report);
-    let found = first_boot::read(schema, &files);
-    match first_boot::decide(kept.as_ref(), &found, &files) {
+    let (files, complete) = read_files(node, report);
+    if !complete && kept.is_some() {
+        // What is left of them would look like other files.
+        return kept;
+    }
+    match first_boot::decide(schema, kept.as_ref(), &files) {
         Decision::Keep => kept,
-        Decision::KeepThoughChanged => {
+        Decision::KeepThoughChanged(instance) => {
             report.notes.push(format!(
-                "the first-boot files changed, and their instance id is still {:?}; \
-                 give meta-data another instance-id to use them",
-                found.instance
+                "the first-boot files changed, and their instance id is still {instance:?}; \
+                 give meta-data another instance-id to use them"
             ));
             kept
         }
-        Decision::Process => {
+        Decision::Process(found) => {
             if let Err(error) = node.keep_first_boot(&found) {
                 report.problems.push(format!(
                     "what the first boot brought cannot be kept: {error}; it is read again \
@@ -71,23 +73,28 @@ fn first_boot(node: &Node, schema: &Schema, report: &mut Report) -> Option<First
     }
 }
 
-fn read_files(node: &Node, report: &mut Report) -> Files {
+/// The files, and whether all that are there could be read.
+fn read_files(node: &Node, report: &mut Report) -> (Files, bool) {
     let folder = node.inside(paths::FIRST_BOOT);
     let mut files = Files::default();
+    let mut complete = true;
     for name in NAMES {
         match read(&folder.join(name)) {
             Ok(Some(content)) => files.contents.push((name.to_owned(), content)),
             Ok(None) => {}
-            Err(error) => report
-                .problems
-                .push(format!("{name}: cannot be read: {error}")),
+            Err(error) => {
+                complete = false;
+                report
+                    .problems
+                    .push(format!("{name}: cannot be read: {error}"));
+            }
         }
     }
     let others = OTHER_NAMES
         .into_iter()
         .filter(|name| folder.join(name).is_file());
     files.others = others.map(str::to_owned).collect();
-    files
+    (files, complete)
 }
 
 /// The content of a file, with one byte more than is allowed so that it shows;

@@ -12,7 +12,6 @@
 
 mod cmdline;
 mod failure;
-mod files;
 mod initramfs;
 mod log;
 mod modprobe;

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fs, io, path::Path};
 
+use rubus_config::files;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -57,9 +58,7 @@ impl Saved {
     /// Writes it whole or not at all. It lies in memory: what survives is the
     /// end of the runtime, not that of the machine, so nothing is synced.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        let temporary = path.with_extension("json.new");
-        fs::write(&temporary, serde_json::to_vec(self)?)?;
-        fs::rename(temporary, path)
+        files::replace_lazily(path, &serde_json::to_vec(self)?, 0o600)
     }
 }
 

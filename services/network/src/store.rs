@@ -3,11 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write},
+    fs, io,
     path::{Path, PathBuf},
 };
 
+use rubus_config::files;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -87,7 +87,7 @@ impl State {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
-        replace(path, &serde_json::to_vec(self)?, false)
+        files::replace_lazily(path, &serde_json::to_vec(self)?, 0o644)
     }
 }
 
@@ -116,28 +116,13 @@ impl Leases {
     /// # Errors
     /// When it cannot be written.
     pub(crate) fn write(&self, name: &str, lease: &Lease) -> io::Result<()> {
-        replace(&self.path(name), &serde_json::to_vec(lease)?, true)
+        files::replace(&self.path(name), &serde_json::to_vec(lease)?, 0o644)
     }
 
     fn path(&self, name: &str) -> PathBuf {
         // The kernel allows no `/` in names of links.
         self.folder.join(format!("{name}.lease.json"))
     }
-}
-
-fn replace(path: &Path, bytes: &[u8], durable: bool) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let mut file = File::create(&temporary)?;
-    file.write_all(bytes)?;
-    if durable {
-        file.sync_all()?;
-    }
-    fs::rename(&temporary, path)?;
-    if durable && let Some(folder) = path.parent() {
-        File::open(folder)?.sync_all()?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

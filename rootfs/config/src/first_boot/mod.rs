@@ -63,18 +63,13 @@ pub enum Decision {
     /// There are none, or they were processed: what is kept counts.
     Keep,
     /// They were processed, and something in them changed since; the instance
-    /// id did not.
-    KeepThoughChanged,
-    /// They are new.
-    Process,
+    /// id, which this is, did not.
+    KeepThoughChanged(String),
+    /// They are new, and this is what they say.
+    Process(FirstBoot),
 }
 
 impl Files {
-    /// Whether there is anything to read.
-    pub fn is_empty(&self) -> bool {
-        self.contents.is_empty() && self.others.is_empty()
-    }
-
     fn text(&self, name: &str) -> Option<&[u8]> {
         let found = self.contents.iter().find(|(it, _)| it == name);
         found.map(|(_, content)| content.as_slice())
@@ -99,14 +94,19 @@ impl Files {
 }
 
 /// Whether files are to be processed: once for each instance id, as cloud-init
-/// does it.
-pub fn decide(kept: Option<&FirstBoot>, found: &FirstBoot, files: &Files) -> Decision {
+/// does it. They are read only where something in them is new, which is at one
+/// boot of many.
+pub fn decide(schema: &Schema, kept: Option<&FirstBoot>, files: &Files) -> Decision {
+    let nothing = files.contents.is_empty() && (kept.is_some() || files.others.is_empty());
+    if nothing || kept.is_some_and(|kept| kept.digest == files.digest()) {
+        return Decision::Keep;
+    }
+    let found = read(schema, files);
     match kept {
-        _ if files.is_empty() => Decision::Keep,
-        Some(kept) if kept.instance != found.instance => Decision::Process,
-        Some(kept) if kept.digest != found.digest => Decision::KeepThoughChanged,
-        Some(_) => Decision::Keep,
-        None => Decision::Process,
+        Some(kept) if kept.instance == found.instance => {
+            Decision::KeepThoughChanged(found.instance)
+        }
+        _ => Decision::Process(found),
     }
 }
 

@@ -457,12 +457,15 @@ fn files_are_processed_once_for_each_instance() {
         ("meta-data", "instance-id: i-2"),
     ]);
     let kept = read(&schema, &one);
-    let decide =
-        |kept: Option<&FirstBoot>, files: &Files| decide(kept, &read(&schema, files), files);
-    assert_eq!(decide(None, &one), Decision::Process);
+    let decide = |kept: Option<&FirstBoot>, files: &Files| decide(&schema, kept, files);
+    let process = |files: &Files| Decision::Process(read(&schema, files));
+    assert_eq!(decide(None, &one), process(&one));
     assert_eq!(decide(Some(&kept), &one), Decision::Keep);
-    assert_eq!(decide(Some(&kept), &other), Decision::KeepThoughChanged);
-    assert_eq!(decide(Some(&kept), &renamed), Decision::Process);
+    assert_eq!(
+        decide(Some(&kept), &other),
+        Decision::KeepThoughChanged("i-1".to_owned())
+    );
+    assert_eq!(decide(Some(&kept), &renamed), process(&renamed));
     assert_eq!(decide(Some(&kept), &Files::default()), Decision::Keep);
     assert_eq!(decide(None, &Files::default()), Decision::Keep);
     // Without meta-data, other files are another instance.
@@ -470,5 +473,12 @@ fn files_are_processed_once_for_each_instance() {
     let changed = files(&[("user-data", "#cloud-config\nhostname: b\n")]);
     let kept = read(&schema, &bare);
     assert_eq!(decide(Some(&kept), &bare), Decision::Keep);
-    assert_eq!(decide(Some(&kept), &changed), Decision::Process);
+    assert_eq!(decide(Some(&kept), &changed), process(&changed));
+    // A card that was tidied up is not another instance.
+    let tidied = Files {
+        others: vec!["ssh".to_owned()],
+        ..Files::default()
+    };
+    assert_eq!(decide(Some(&kept), &tidied), Decision::Keep);
+    assert_eq!(decide(None, &tidied), process(&tidied));
 }

@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{AbsolutePath, GroupName, PasswordHash, SshKey};
+use super::values::{GroupName, PasswordHash, Shell, SshKey};
 
 /// A person who may log in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub struct User {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sudo: Option<Sudo>,
     /// The program that a login starts.
-    pub shell: AbsolutePath,
+    pub shell: Shell,
 }
 
 impl Default for User {
@@ -34,7 +34,7 @@ impl Default for User {
             password_hash: None,
             groups: Vec::new(),
             sudo: None,
-            shell: AbsolutePath::known("/bin/bash"),
+            shell: Shell::known("/bin/bash"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::values::{AbsolutePath, Period, Registry, Size, WebAddress, Within};
+use super::values::{DataFolder, Period, Registry, Size, WebAddress, Within};
 
 /// The Docker engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Docker {
     /// How many log files of a container are kept.
     pub log_max_files: Within<1, 1000>,
     /// Where images, containers and volumes are kept: a folder below `/data`.
-    pub data_root: AbsolutePath,
+    pub data_root: DataFolder,
     /// Further settings of the engine, as in its `daemon.json`.
     pub daemon: BTreeMap<String, Value>,
 }
@@ -35,7 +35,7 @@ impl Default for Docker {
             insecure_registries: Vec::new(),
             log_max_size: Size::known("10M"),
             log_max_files: Within::known(3),
-            data_root: AbsolutePath::known("/data/docker"),
+            data_root: DataFolder::known("/data/docker"),
             daemon: BTreeMap::new(),
         }
     }

@@ -110,6 +110,11 @@ text! {
         "make one with `mkpasswd -m yescrypt`", secret;
     /// A path from the root.
     AbsolutePath: "absolute path", checks::absolute_path, "it starts with / and has no . or .. in it";
+    /// The program that a login starts; `:` ends a field of `passwd`.
+    Shell: "login shell", checks::shell, "it is an absolute path without a colon";
+    /// A folder of the data partition that is nobody else's.
+    DataFolder: "folder for data", checks::data_folder,
+        "it lies below /data, and not in /data/rubus or /data/home";
     /// The name of a network interface.
     InterfaceName: "name of an interface", checks::interface, "it has 15 characters at most, and no / or space";
     /// The name of a wireless network.

@@ -7,8 +7,9 @@ use std::path::Path;
 use rubus_config::paths;
 use rubus_config::reaped::Reaped;
 
+use crate::log;
 use crate::sys::process::Ended;
-use crate::{files, log};
+use rubus_config::files;
 
 /// How many ends are kept.
 const KEPT: usize = 64;

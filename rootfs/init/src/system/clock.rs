@@ -10,9 +10,9 @@ use nix::time::{ClockId, clock_gettime, clock_settime};
 use rubus_config::image::ImageInfo;
 use rubus_config::paths;
 
-use crate::files;
 use crate::log;
 use crate::steps::Outcome;
+use rubus_config::files;
 
 /// The year 2100: a time behind it was not written by us.
 const END: i64 = 4_102_444_800;

@@ -1,6 +1,6 @@
 //! The configuration of the device: layers into one file that services read.
 
-use std::fs;
+use std::fs::{self, DirEntry};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::time::Duration;
@@ -13,7 +13,8 @@ use rubus_config::view;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::{files, log, mounts, program};
+use crate::{log, mounts, program};
+use rubus_config::files;
 
 /// How long reading the configuration may take; it takes some 10 ms.
 const LONGEST: Duration = Duration::from_secs(20);
@@ -36,9 +37,7 @@ pub(super) fn load() -> Result<(Settings, Option<String>)> {
                 serde_json::to_vec(&settings).context("cannot write the configuration as JSON")?;
             files::replace_lazily(Path::new(paths::CONFIG), &json, 0o600)
                 .with_context(|| format!("cannot write {}", paths::CONFIG))?;
-            if let Err(error) = show_services(&settings) {
-                log::error(&format!("{error:#}; services go on with the defaults"));
-            }
+            show_services(&settings);
             Ok((settings, Some("only that of the image".to_owned())))
         }
     }
@@ -46,25 +45,34 @@ pub(super) fn load() -> Result<(Settings, Option<String>)> {
 
 /// Shows services the settings that they name, above all the console its keys:
 /// nobody could log in to repair anything. Only root reads these.
-fn show_services(settings: &Settings) -> Result<()> {
+fn show_services(settings: &Settings) {
+    let bundles = fs::read_dir(paths::SERVICES).into_iter().flatten();
+    for bundle in bundles.flatten() {
+        if let Err(error) = show_service(settings, &bundle) {
+            log::error(&format!(
+                "{error:#}; {} goes on with the defaults",
+                bundle.file_name().display()
+            ));
+        }
+    }
+}
+
+fn show_service(settings: &Settings, bundle: &DirEntry) -> Result<()> {
     #[derive(Deserialize)]
     struct Service {
         settings: Vec<String>,
     }
-    let tree = serde_json::to_value(settings)?;
-    for entry in fs::read_dir(paths::SERVICES)? {
-        let entry = entry?;
-        let definition = entry.path().join("service.json");
-        let service: Service = read_json(&definition.to_string_lossy())?;
-        if service.settings.is_empty() {
-            continue;
-        }
-        let folder = Path::new(paths::SETTINGS).join(entry.file_name());
-        fs::create_dir_all(&folder)?;
-        let view = serde_json::to_vec(&view::of(&tree, &service.settings))?;
-        files::replace_lazily(&folder.join(view::FILE), &view, 0o600)?;
-    }
-    Ok(())
+    let definition = bundle.path().join("service.json");
+    let service: Service = read_json(&definition.to_string_lossy())?;
+    let view = view::of(&serde_json::to_value(settings)?, &service.settings);
+    let folder = Path::new(paths::SETTINGS).join(bundle.file_name());
+    fs::create_dir_all(&folder)?;
+    let view = serde_json::to_vec(&view)?;
+    Ok(files::replace_lazily(
+        &folder.join(view::FILE),
+        &view,
+        0o600,
+    )?)
 }
 
 /// Shows what was left out, and sums it up.

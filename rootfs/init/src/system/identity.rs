@@ -8,7 +8,8 @@ use nix::unistd::sethostname;
 use rubus_config::paths;
 use rubus_config::settings::Settings;
 
-use crate::{files, sys};
+use crate::sys;
+use rubus_config::files;
 
 /// The id of the machine: made once, kept on the data partition.
 pub(super) fn machine_id() -> Result<String> {

@@ -71,6 +71,20 @@ pub(super) fn absolute_path(text: &str) -> bool {
         })
 }
 
+pub(super) fn shell(text: &str) -> bool {
+    absolute_path(text) && !text.contains(':')
+}
+
+/// What is kept in the others would be mixed up with what the engine keeps, or
+/// deleted with it.
+pub(super) fn data_folder(text: &str) -> bool {
+    let first = text
+        .strip_prefix("/data/")
+        .and_then(|rest| rest.split('/').next());
+    absolute_path(text)
+        && first.is_some_and(|first| !["rubus", "home", "lost+found"].contains(&first))
+}
+
 /// What the kernel takes (`dev_valid_name`), and nothing that a terminal obeys.
 pub(super) fn interface(text: &str) -> bool {
     (1..=15).contains(&text.len())

@@ -129,6 +129,22 @@ fn paths_do_not_climb() {
     taken::<AbsolutePath>(&["/a", "/home/rubus/.config/x", "/a b"].map(Value::from));
     refused::<AbsolutePath>(&["a", "/", "/a/../b", "/a//b", "/a/", "/./a"].map(Value::from));
     refused::<AbsolutePath>(&hostile());
+    taken::<Shell>(&["/bin/bash", "/usr/bin/nu"].map(Value::from));
+    refused::<Shell>(&["bash", "/bin/bash:x"].map(Value::from));
+    refused::<Shell>(&hostile());
+    taken::<DataFolder>(&["/data/docker", "/data/ssd/docker", "/data/rubus2"].map(Value::from));
+    refused::<DataFolder>(
+        &[
+            "/data",
+            "/etc",
+            "/data/rubus",
+            "/data/home/x",
+            "/data/../etc",
+            "/database",
+        ]
+        .map(Value::from),
+    );
+    refused::<DataFolder>(&hostile());
 }
 
 #[test]

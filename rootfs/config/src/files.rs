@@ -2,12 +2,15 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 /// Replaces a file as a whole: whoever reads it, sees the old or the new
 /// content. The new content is on the card when this returns.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written; the old one is still there.
+pub fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let (temporary, mut file) = create_beside(path, mode)?;
     file.write_all(content)?;
     file.sync_all()?;
@@ -17,9 +20,28 @@ pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> io::Result<()> 
 
 /// The same without waiting for the card: after a power cut the old content
 /// may still be there.
-pub(crate) fn replace_lazily(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written; the old one is still there.
+pub fn replace_lazily(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+    replace_lazily_for(None, path, content, mode)
+}
+
+/// The same for a file that belongs to another user.
+///
+/// # Errors
+/// When it cannot be written or given away; the old one is still there.
+pub fn replace_lazily_for(
+    owner: Option<u32>,
+    path: &Path,
+    content: &[u8],
+    mode: u32,
+) -> io::Result<()> {
     let (temporary, mut file) = create_beside(path, mode)?;
     file.write_all(content)?;
+    if owner.is_some() {
+        fchown(&file, owner, None)?;
+    }
     fs::rename(&temporary, path)
 }
 
@@ -53,7 +75,7 @@ mod tests {
 
     #[test]
     fn a_file_is_replaced_as_a_whole_and_left_overs_do_not_matter() {
-        let folder = std::env::temp_dir().join(format!("rubus-init-files-{}", std::process::id()));
+        let folder = std::env::temp_dir().join(format!("rubus-files-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
         let path = folder.join("secret");
         fs::write(folder.join("secret.new"), "half writ").unwrap();
