@@ -62,10 +62,9 @@ pub fn all(
         .iter()
         .filter(|service| !service.packages.is_empty())
     {
-        requests.insert(
-            service_set(service),
-            request(&service_file(service), &service.packages, &service.exclude),
-        );
+        let mut packages = request(&service_file(service), &service.packages, &service.exclude);
+        packages.suite = service.suite.clone();
+        requests.insert(service_set(service), packages);
     }
     for board in boards {
         let origin = format!("boards/{}.toml", board.name);

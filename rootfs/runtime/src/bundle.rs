@@ -9,7 +9,7 @@ use std::{
 };
 
 use rubus_config::settings::Settings;
-use rubus_service::{Service, mounts::MountPoint, oci::Config};
+use rubus_service::{Root, Service, mounts::MountPoint, oci::Config};
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use crate::{options::Options, report::report};
@@ -83,7 +83,7 @@ pub(crate) fn path(options: &Options, service: &Service) -> PathBuf {
 /// Makes what has to be there before a service starts.
 pub(crate) fn prepare(options: &Options, service: &Service) -> Result<(), String> {
     make_sources(options, service)?;
-    if service.writable {
+    if service.root != Root::ReadOnly {
         mount_writable_root(options, service)
             .map_err(|error| format!("cannot mount its writable root: {error}"))?;
     }
@@ -92,10 +92,13 @@ pub(crate) fn prepare(options: &Options, service: &Service) -> Result<(), String
 
 /// Undoes what [`prepare`] did.
 pub(crate) fn clear(options: &Options, service: &Service) {
-    if service.writable {
-        let (root, layer) = writable_root(options, service);
-        // Neither is there when the service never got as far as to start.
-        let _ = rustix::mount::unmount(&root, UnmountFlags::DETACH);
+    if service.root == Root::ReadOnly {
+        return;
+    }
+    let (root, layer) = writable_root(options, service);
+    // Neither is there when the service never got as far as to start.
+    let _ = rustix::mount::unmount(&root, UnmountFlags::DETACH);
+    if service.root == Root::Volatile {
         let _ = fs::remove_dir_all(layer);
     }
 }
@@ -140,13 +143,16 @@ fn owner(options: &Options, service: &Service) -> Option<(u32, u32)> {
     Some((user.uid, user.gid))
 }
 
-/// Where the root is mounted, and the folder of the layer over it.
+/// Where the root is mounted, and the folder of the layer over it. Variants do
+/// not share what they keep: each has been written over another root.
 fn writable_root(options: &Options, service: &Service) -> (PathBuf, PathBuf) {
     let roots = options.roots();
-    (
-        roots.join(&service.name),
-        roots.join(format!(".{}", service.name)),
-    )
+    let layer = match (service.root, &service.variant) {
+        (Root::Kept, Some(variant)) => options.kept_roots().join(&service.name).join(variant),
+        (Root::Kept, None) => options.kept_roots().join(&service.name),
+        _ => roots.join(format!(".{}", service.name)),
+    };
+    (roots.join(&service.name), layer)
 }
 
 fn mount_writable_root(options: &Options, service: &Service) -> io::Result<()> {

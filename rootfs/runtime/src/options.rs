@@ -12,20 +12,23 @@ pub(crate) struct Options {
     pub(crate) services: PathBuf,
     /// Everything in memory.
     pub(crate) run: PathBuf,
+    /// What stays over boots.
+    pub(crate) state: PathBuf,
     /// The OCI runtime.
     pub(crate) oci_runtime: PathBuf,
     /// The cgroup that holds one for each service.
     pub(crate) cgroup: PathBuf,
 }
 
-const USAGE: &str =
-    "usage: system-runtime [--services DIR] [--run DIR] [--oci-runtime FILE] [--cgroup DIR]";
+const USAGE: &str = "usage: system-runtime [--services DIR] [--run DIR] [--state DIR] \
+     [--oci-runtime FILE] [--cgroup DIR]";
 
 impl Default for Options {
     fn default() -> Options {
         Options {
             services: paths::SERVICES.into(),
             run: paths::RUN.into(),
+            state: paths::STATE.into(),
             oci_runtime: paths::OCI_RUNTIME.into(),
             cgroup: PathBuf::from(format!("/sys/fs/cgroup{}", rubus_service::oci::CGROUPS)),
         }
@@ -42,6 +45,7 @@ impl Options {
             let path = match argument {
                 lexopt::Arg::Long("services") => &mut options.services,
                 lexopt::Arg::Long("run") => &mut options.run,
+                lexopt::Arg::Long("state") => &mut options.state,
                 lexopt::Arg::Long("oci-runtime") => &mut options.oci_runtime,
                 lexopt::Arg::Long("cgroup") => &mut options.cgroup,
                 _ => return Err(wrong(argument.unexpected())),
@@ -96,6 +100,11 @@ impl Options {
 
     pub(crate) fn roots(&self) -> PathBuf {
         self.run.join("roots")
+    }
+
+    /// Where the layers of roots lie that are kept.
+    pub(crate) fn kept_roots(&self) -> PathBuf {
+        self.state.join("roots")
     }
 }
 

@@ -23,10 +23,19 @@ pub struct Service {
     #[serde(default = "yes")]
     pub enabled: bool,
 
+    /// The name of this variant, where the service has more than one
+    /// (`services/NAME/variants/`): what `ros engine switch` takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+
     // What its root filesystem is made of.
     /// Debian packages; everything they depend on comes along.
     #[serde(default)]
     pub packages: Vec<String>,
+    /// The suite that its packages come from; if not given, the release that
+    /// images are made of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<String>,
     /// Packages to leave out although something depends on them (`debconf`:
     /// nothing that runs here needs it).
     #[serde(default)]
@@ -125,9 +134,9 @@ pub struct Service {
     /// Whether programs with set-user-id may gain privileges (`sudo`).
     #[serde(default)]
     pub new_privileges: bool,
-    /// Whether its root filesystem is writable (in memory, gone at its stop).
+    /// Whether its root filesystem can be written to, and whether that stays.
     #[serde(default)]
-    pub writable: bool,
+    pub root: Root,
     /// Whether the system call filter is on.
     #[serde(default)]
     pub seccomp: Seccomp,
@@ -204,6 +213,20 @@ pub enum Namespace {
     /// The service's own.
     #[default]
     Private,
+}
+
+/// Whether a root filesystem can be written to, and whether that stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Root {
+    /// Nobody can.
+    #[default]
+    ReadOnly,
+    /// What is written lies in memory, and is gone at the service's stop.
+    Volatile,
+    /// What is written lies on the data partition, and stays.
+    Kept,
 }
 
 /// Whether the system call filter is on.

@@ -21,6 +21,6 @@ pub mod syntax;
 pub mod units;
 mod validate;
 
-pub use definition::{Health, Kind, Limits, Network, Probe, Restart, Service};
+pub use definition::{Health, Kind, Limits, Network, Probe, Restart, Root, Service};
 pub use identity::Identity;
 pub use parse::Error;

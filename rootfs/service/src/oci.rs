@@ -11,14 +11,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Identity, Network, Service, capabilities,
-    definition::{Kill, Namespace, Seccomp},
+    definition::{self, Kill, Namespace, Seccomp},
     mounts, seccomp,
 };
 
 /// Where the cgroups of services lie below the root of the hierarchy.
 pub const CGROUPS: &str = "/rubus";
-/// Where the runtime mounts the writable root of a service: a layer of memory
-/// over the service's own read-only root.
+/// Where the runtime mounts the writable root of a service: a layer over the
+/// service's own read-only root.
 pub const WRITABLE_ROOTS: &str = "/run/rubus/roots";
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -209,16 +209,15 @@ pub struct Pids {
 impl Config {
     /// The configuration of a service that runs as `identity`.
     pub fn new(service: &Service, identity: &Identity) -> Config {
-        let root = if service.writable {
-            Root {
-                path: format!("{WRITABLE_ROOTS}/{}", service.name),
-                readonly: false,
-            }
-        } else {
-            Root {
+        let root = match service.root {
+            definition::Root::ReadOnly => Root {
                 path: "rootfs".to_owned(),
                 readonly: true,
-            }
+            },
+            definition::Root::Volatile | definition::Root::Kept => Root {
+                path: format!("{WRITABLE_ROOTS}/{}", service.name),
+                readonly: false,
+            },
         };
         Config {
             oci_version: "1.0.2".to_owned(),

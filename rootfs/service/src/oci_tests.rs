@@ -200,9 +200,11 @@ fn an_engine_is_not_killed_as_a_group() {
 
 #[test]
 fn a_writable_root_is_the_layer_that_the_runtime_mounts() {
-    let config = config("writable = true\n");
-    assert_eq!(config.root.path, "/run/rubus/roots/example");
-    assert!(!config.root.readonly);
+    for kind in ["volatile", "kept"] {
+        let config = config(&format!("root = \"{kind}\"\n"));
+        assert_eq!(config.root.path, "/run/rubus/roots/example");
+        assert!(!config.root.readonly);
+    }
 }
 
 #[test]

@@ -36,15 +36,29 @@ pub(crate) fn check(service: &Service) -> Result<(), Problem> {
     limits(service)
 }
 
+/// Whether a service or a variant can be called so: both name folders.
+fn is_name(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
+    (1..=63).contains(&name.len()) && !name.starts_with(['-', '.']) && name.chars().all(plain)
+}
+
 fn identity(service: &Service) -> Result<(), Problem> {
     let name = &service.name;
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
-    let starts_well = name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if !starts_well || name.len() > 63 || !name.chars().all(plain) {
+    if !is_name(name) {
         return problem(
             "name",
             format!(
                 "\"{name}\" cannot name a service; call the folder by lower case letters, digits, `-` and `.`, at most 63"
+            ),
+        );
+    }
+    if let Some(variant) = &service.variant
+        && !is_name(variant)
+    {
+        return problem(
+            "variant",
+            format!(
+                "\"{variant}\" cannot name a variant; use lower case letters, digits, `-` and `.`, at most 63"
             ),
         );
     }
