@@ -40,16 +40,19 @@ impl Daemon {
             }
             Call::Start(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor.dispatch(unit, Event::Start, now);
                 self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Restart(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor.dispatch(unit, Event::Restart, now);
                 self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Reload(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 let reloaded = self.supervisor.unit(unit);
                 let signal = reloaded.service.reload_signal_number();
                 match (signal, reloaded.machine.main) {
@@ -69,6 +72,7 @@ impl Daemon {
             }
             Call::Stop(name) => {
                 let unit = self.find(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor
                     .dispatch(unit, Event::Stop { kill_by: None }, now);
                 self.clients.wait(client, Wish::Down(unit));
@@ -101,6 +105,28 @@ impl Daemon {
                     answer.extend(lines.map_err(|error| failed(error.to_string()))?);
                     return Ok(Some(answer));
                 }
+            }
+            Call::Variants(name) => {
+                let unit = self.find(&name)?;
+                return Ok(Some(http::json(200, &self.variants(unit))));
+            }
+            Call::Switch { service, variant } => {
+                let unit = self.find_for_start(&service)?;
+                self.begin_switch(unit, &variant)?;
+                return Ok(Some(http::json(202, &self.variants(unit))));
+            }
+            Call::Enable { service, variant } => {
+                let unit = self.find(&service)?;
+                self.enable_variant(unit, &variant)?;
+                return Ok(Some(http::json(200, &self.variants(unit))));
+            }
+            Call::RemoveVariant { service, variant } => {
+                let unit = self.find(&service)?;
+                let aside = self.remove_variant(unit, &variant)?;
+                return Ok(Some(http::json(
+                    200,
+                    &serde_json::json!({ "aside": aside }),
+                )));
             }
             Call::Boot => {
                 let boot = Boot {
@@ -136,6 +162,7 @@ impl Daemon {
 
     fn status(&self, unit: usize) -> Status {
         let mut status = self.supervisor.status(unit);
+        status.notice.clone_from(&self.switches[unit].notice);
         if status.pid.is_some() {
             status.memory = Cgroup::of(&self.options.cgroup, &status.name).memory();
         }

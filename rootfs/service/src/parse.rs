@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::{
     Service,
-    definition::{Group, Health, Limits, User},
+    definition::{Group, Health, Limits, Switch, User},
     keys::key_at,
     suggest, validate,
 };
@@ -90,6 +90,7 @@ fn check_keys(source: &Source<'_>, table: &DeTable<'_>) -> Result<(), Error> {
         let known = match key.get_ref().as_ref() {
             "health" => fields_of::<Health>(),
             "limits" => fields_of::<Limits>(),
+            "switch" => fields_of::<Switch>(),
             "users" => fields_of::<User>(),
             "groups" => fields_of::<Group>(),
             _ => continue,
