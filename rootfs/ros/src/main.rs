@@ -20,6 +20,7 @@ mod service;
 mod table;
 mod text;
 mod timings;
+mod variants;
 
 use std::io;
 use std::process::ExitCode;
@@ -73,6 +74,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         }
         Command::Service(Service::Exec(options)) => exec::run(&client, options)?,
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
+        Command::Engine(command) => variants::engine(&client, command, output)?,
+        Command::Console(command) => variants::console(&client, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,
