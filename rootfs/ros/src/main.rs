@@ -8,6 +8,7 @@ mod config;
 mod elevate;
 mod exec;
 mod host;
+mod inspect;
 mod logs;
 mod os;
 mod output;
@@ -71,6 +72,13 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Service(Service::Restart(names)) => {
             service::act(&client, names, Action::Restart, output)?;
         }
+        Command::Service(Service::Enable(switch)) => {
+            config::switch(&client, &cli.global.host, switch, true, output)?;
+        }
+        Command::Service(Service::Disable(switch)) => {
+            config::switch(&client, &cli.global.host, switch, false, output)?;
+        }
+        Command::Service(Service::Inspect(options)) => inspect::run(&client, options, output)?,
         Command::Service(Service::Exec(options)) => exec::run(&client, options)?,
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,

@@ -15,6 +15,7 @@ use crate::changes::{self, Effects};
 use crate::document::{Document, Problem};
 use crate::edit::{EditError, Edited, Editor};
 use crate::files;
+use crate::identity;
 use crate::keys::Schema;
 use crate::layers::{self, Merged};
 use crate::paths;
@@ -299,10 +300,26 @@ impl Node {
         }
         let edited = edit(&Editor::new(schema, loaded.below, loaded.layer))?;
         let effects = self.effects(schema, &loaded.merged.settings, &edited.settings)?;
+        if edited.settings.timezone != loaded.merged.settings.timezone {
+            self.must_know_timezone(&edited.settings)?;
+        }
         Ok(Planned {
             edited,
             effects,
             trial: loaded.trial,
+        })
+    }
+
+    /// Refuses a time zone of which this image has no rules.
+    fn must_know_timezone(&self, settings: &Settings) -> Result<(), EditError> {
+        let zones = self.inside(identity::ZONES);
+        let zone = settings.timezone.as_str();
+        if !zones.is_dir() || zones.join(zone).is_file() {
+            return Ok(());
+        }
+        Err(EditError::Value {
+            key: "timezone".to_owned(),
+            message: format!("there is no time zone {zone:?}; write it as in \"Europe/Berlin\""),
         })
     }
 
@@ -383,7 +400,7 @@ impl Node {
 
     /// The services of the image. One that cannot be read has no part in
     /// changes; the runtime says what is wrong with it.
-    fn services(&self) -> Vec<Service> {
+    pub fn services(&self) -> Vec<Service> {
         let entries = fs::read_dir(self.inside(paths::SERVICES));
         let mut services: Vec<Service> = entries
             .into_iter()

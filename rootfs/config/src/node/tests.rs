@@ -300,3 +300,14 @@ fn a_damaged_trial_is_told_and_the_stored_settings_count() {
         "{problem}"
     );
 }
+
+#[test]
+fn a_time_zone_must_be_one_of_the_image() {
+    let (folders, node) = Folders::new();
+    folders.write("usr/share/zoneinfo/Europe/Berlin", "");
+    set(&node, "timezone", "Europe/Berlin").unwrap();
+    for unknown in ["Europe/Berln", "Europe"] {
+        let error = set(&node, "timezone", unknown).unwrap_err().to_string();
+        assert!(error.starts_with("`timezone`: there is no"), "{error}");
+    }
+}
