@@ -96,10 +96,24 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros completions bash > ~/.local/share/bash-completion/completions/ros
-  source <(ros completions zsh)")]
+  source <(ros completions zsh)
+
+Keys, values, time zones and names of services are asked of the node.")]
     Completions {
         /// The shell that reads the script
         shell: Shell,
+    },
+    /// Print what the last word may become; scripts of completions ask this
+    #[command(
+        hide = true,
+        after_help = "\
+Examples:
+  ros complete -- config set timezone Eu"
+    )]
+    Complete {
+        /// The words so far, without `ros`
+        #[arg(last = true)]
+        words: Vec<String>,
     },
 }
 

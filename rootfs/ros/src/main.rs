@@ -4,6 +4,7 @@
 mod api;
 mod cli;
 mod client;
+mod complete;
 mod config;
 mod elevate;
 mod exec;
@@ -86,9 +87,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,
         Command::Os(Os::Poweroff) => power::run(&client, &host, PowerAction::Poweroff, output)?,
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut cli::public(), "ros", &mut script);
-            output.text(&String::from_utf8_lossy(&script))?;
+            output.text(&complete::script(*shell, cli::public()))?;
+        }
+        Command::Complete { words } => {
+            complete::run(&client, &cli.global.host, words, output)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -346,3 +346,37 @@ fn a_service_is_looked_into() {
     let error = node.fails("service inspect npt");
     assert!(error.contains("did you mean ntp?"), "{error}");
 }
+
+#[test]
+fn values_are_completed_in_a_shell() {
+    let node = Node::new(&[("GET /v1/services", 200, SERVICES)]);
+    with_services(&node);
+    node.write("usr/share/zoneinfo/Europe/Berlin", "");
+    let ros = node.command("").get_program().to_owned();
+    let folder = std::path::Path::new(&ros).parent().unwrap().to_owned();
+    // A shell in which `ros` speaks to this node, asked as it asks itself.
+    let completed = |words: &str| {
+        let script = format!(
+            "ros() {{ command ros --socket {socket} --host {host} \"$@\"; }}
+             source <(ros completions bash)
+             COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1))
+             _ros_and_node ros \"${{COMP_WORDS[COMP_CWORD]}}\" \"${{COMP_WORDS[COMP_CWORD-1]}}\"
+             echo \"${{COMPREPLY[@]}}\"",
+            socket = node.path("socket").display(),
+            host = node.path("").display(),
+        );
+        let output = std::process::Command::new("bash")
+            .args(["-c", &script])
+            .env("PATH", format!("{}:/usr/bin:/bin", folder.display()))
+            .output()
+            .unwrap();
+        assert_eq!(stderr(&output), "", "{words}");
+        stdout(&output).trim().to_owned()
+    };
+    assert_eq!(completed("ros config set timezone Eu"), "Europe/Berlin");
+    assert_eq!(completed("ros config set services.ntp ''"), "false true");
+    assert_eq!(completed("ros service restart nt"), "ntp");
+    // What the script knows itself.
+    assert_eq!(completed("ros conf"), "config");
+    assert_eq!(completed("ros config set hostn"), "hostname");
+}
