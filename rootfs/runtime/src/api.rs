@@ -20,6 +20,8 @@ pub(crate) enum Call {
         tail: Option<usize>,
         follow: bool,
     },
+    Definition(String),
+    ReadSettings,
     Boot,
     Power(PowerAction),
 }
@@ -39,6 +41,8 @@ pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
         ["v1", "services", name, "restart"] => (Call::Restart(name.to_owned()), "POST"),
         ["v1", "services", name, "reload"] => (Call::Reload(name.to_owned()), "POST"),
         ["v1", "services", name, "logs"] => (logs(name, query)?, "GET"),
+        ["v1", "services", name, "definition"] => (Call::Definition(name.to_owned()), "GET"),
+        ["v1", "settings", "reload"] => (Call::ReadSettings, "POST"),
         ["v1", "boot"] => (Call::Boot, "GET"),
         ["v1", "power"] if request.method != "POST" => return Err(wrong_method("POST")),
         ["v1", "power"] => (power(&request.body)?, "POST"),
@@ -121,6 +125,14 @@ mod tests {
             ask("POST", "/v1/services/ntp/reload", ""),
             Ok(Call::Reload(name()))
         );
+        assert_eq!(
+            ask("GET", "/v1/services/ntp/definition", ""),
+            Ok(Call::Definition(name()))
+        );
+        assert_eq!(
+            ask("POST", "/v1/settings/reload", ""),
+            Ok(Call::ReadSettings)
+        );
         assert_eq!(ask("GET", "/v1/boot", ""), Ok(Call::Boot));
         let logs = |tail, follow| {
             Ok(Call::Logs {
@@ -146,6 +158,7 @@ mod tests {
         assert_eq!(ask("GET", "/v2/services", ""), Err(404));
         assert_eq!(ask("POST", "/v1/services", ""), Err(405));
         assert_eq!(ask("GET", "/v1/services/ntp/start", ""), Err(405));
+        assert_eq!(ask("GET", "/v1/settings/reload", ""), Err(405));
         assert_eq!(ask("GET", "/v1/power", ""), Err(405));
         assert_eq!(
             ask("POST", "/v1/power", "{\"action\":\"explode\"}"),

@@ -31,6 +31,7 @@ use crate::{
     report::report,
     saved::Saved,
     supervisor::Supervisor,
+    trial::TrialClock,
 };
 
 /// The runtime.
@@ -52,6 +53,7 @@ pub(crate) struct Daemon {
     pub(crate) watches: BTreeMap<u32, Watch>,
     next_watch: u32,
     pub(crate) clients: Clients,
+    pub(crate) trial: TrialClock,
     signals: UnixStream,
     terminated: Arc<AtomicBool>,
     /// When the first runtime since the boot started.
@@ -108,6 +110,7 @@ impl Daemon {
             probes: BTreeMap::new(),
             watches: BTreeMap::new(),
             next_watch: 0,
+            trial: TrialClock::default(),
             signals,
             terminated,
             first_start: clock::now(),
@@ -119,6 +122,7 @@ impl Daemon {
     /// to end (`None`: services go on).
     pub(crate) fn run(&mut self) -> io::Result<Option<PowerAction>> {
         self.take_over(clock::now());
+        self.read_settings(clock::now());
         loop {
             let more = self.settle(clock::now());
             if self.terminated.load(Ordering::Relaxed) {
@@ -159,6 +163,7 @@ impl Daemon {
                     report(format_args!("cannot write {}: {error}", path.display()));
                 }
             }
+            self.forget_trial();
             if effects.is_empty() {
                 break;
             }
@@ -181,6 +186,7 @@ impl Daemon {
             .chain(watches)
             .chain(self.supervisor.next_deadline())
             .chain(self.jobs.deadline())
+            .chain(self.trial.deadline())
             .chain(self.clients.deadline())
             .min()
     }
@@ -226,6 +232,7 @@ impl Daemon {
             }
         }
         self.look_again(now);
+        self.end_trial(now);
     }
 
     fn drain(&mut self, unit: usize, stream: usize, now: Micros) {
@@ -385,6 +392,7 @@ impl Daemon {
             match (self.jobs.take(pid), self.mains.remove(&pid)) {
                 (Some(job), _) => finished.push((job, exit)),
                 (None, Some(unit)) => self.main_ended(unit, exit, now),
+                (None, None) if self.trial.ended(pid, now) => self.read_settings(now),
                 (None, None) => {
                     self.strays.insert(pid, exit);
                 }

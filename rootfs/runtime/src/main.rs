@@ -25,8 +25,10 @@ mod ring;
 mod rules;
 mod saved;
 mod serve;
+mod settings;
 mod supervisor;
 mod takeover;
+mod trial;
 
 use std::process::ExitCode;
 
