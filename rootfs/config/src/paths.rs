@@ -32,6 +32,8 @@ pub const CONFIG: &str = "/run/rubus/config.json";
 /// What became of the layers of the configuration, as
 /// [`crate::report::Report`] in JSON.
 pub const CONFIG_REPORT: &str = "/run/rubus/config-report.json";
+/// Settings on trial, as [`crate::trial::Trial`] in JSON, while there are any.
+pub const TRIAL: &str = "/run/rubus/trial.json";
 /// The first partition (FAT, read-only), while `init` reads the files of the
 /// first boot from it.
 pub const FIRST_BOOT: &str = "/run/rubus/first-boot";

@@ -2,10 +2,11 @@
 
 use rubus_config::boot::Step;
 use rubus_config::power::PowerAction;
+use rubus_service::Service;
 use rubus_service::status::{State, Status};
 use rubus_service::suggest::nearest;
 use rubus_service::variants::{Named, Variants};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::{Body, Client, ClientError, Wait, escape};
 
@@ -56,6 +57,14 @@ impl Action {
     }
 }
 
+/// What `POST /v1/settings/reload` answers.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SettingsRead {
+    /// When settings on trial are taken back: microseconds since the kernel
+    /// started.
+    pub(crate) trial_ends_us: Option<u64>,
+}
+
 /// The body of `POST /v1/power`.
 #[derive(Serialize)]
 struct Power {
@@ -78,6 +87,17 @@ impl Client {
     pub(crate) fn act(&self, name: &str, action: Action) -> Result<Status, ClientError> {
         self.post(&format!("/v1/services/{}/{}", escape(name), action.word()))
             .map_err(|e| self.explain(name, e))
+    }
+
+    /// What a service is defined as.
+    pub(crate) fn definition(&self, name: &str) -> Result<Service, ClientError> {
+        self.get(&format!("/v1/services/{}/definition", escape(name)))
+            .map_err(|e| self.explain(name, e))
+    }
+
+    /// Has the runtime read what concerns it of the settings.
+    pub(crate) fn read_settings(&self) -> Result<SettingsRead, ClientError> {
+        self.post("/v1/settings/reload")
     }
 
     /// The log of a service, one `LogLine` in JSON a line.
@@ -171,7 +191,7 @@ fn logs_path(name: &str, tail: Option<u32>, follow: bool) -> String {
 }
 
 /// The error about a name that no service has.
-fn unknown_service<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn unknown_service<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
     let hint = nearest(name, names)
         .map(|other| format!(" (did you mean {other}?)"))
         .unwrap_or_default();

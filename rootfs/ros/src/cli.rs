@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rubus_config::paths;
 
+use crate::config::cli::How;
+
 /// The device command of Rubus: settings, services, and the system itself.
 #[derive(Debug, Parser)]
 #[command(
@@ -113,10 +115,24 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros completions bash > ~/.local/share/bash-completion/completions/ros
-  source <(ros completions zsh)")]
+  source <(ros completions zsh)
+
+Keys, values, time zones and names of services are asked of the node.")]
     Completions {
         /// The shell that reads the script
         shell: Shell,
+    },
+    /// Print what the last word may become; scripts of completions ask this
+    #[command(
+        hide = true,
+        after_help = "\
+Examples:
+  ros complete -- config set timezone Eu"
+    )]
+    Complete {
+        /// The words so far, without `ros`
+        #[arg(last = true)]
+        words: Vec<String>,
     },
 }
 
@@ -140,8 +156,8 @@ Examples:
     Start(Names),
     /// Stop services and wait until they have ended
     ///
-    /// They start again at the next boot, unless the configuration says
-    /// otherwise.
+    /// They start again at the next boot; `ros service disable` stops them for
+    /// good.
     #[command(after_help = "\
 Examples:
   ros service stop ntp")]
@@ -152,6 +168,32 @@ Examples:
   ros service restart ntp
   ros service restart gateway docker")]
     Restart(Names),
+    /// Start services now and at every boot
+    ///
+    /// Sets `services.NAME` of the configuration.
+    #[command(after_help = "\
+Examples:
+  ros service enable nats
+  ros service enable --dry-run nats prometheus")]
+    Enable(Switch),
+    /// Stop services now and at every boot
+    ///
+    /// Sets `services.NAME` of the configuration. Services that wait for one of
+    /// them are named.
+    #[command(after_help = "\
+Examples:
+  ros service disable gateway
+  ros service disable --try 60s wifi")]
+    Disable(Switch),
+    /// Show all there is to know of a service
+    ///
+    /// Its state and how it last ended, what it waits for, what it may use, see
+    /// and do, and which settings it reads.
+    #[command(after_help = "\
+Examples:
+  ros service inspect ntp
+  ros service inspect --json docker | jq .definition.mounts")]
+    Inspect(Inspect),
     /// Show the log of a service
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(Logs),
@@ -208,6 +250,25 @@ pub(crate) struct Names {
     /// Names of services, as in `ros service list`
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
+}
+
+/// Services to turn on or off.
+#[derive(Args, Debug)]
+pub(crate) struct Switch {
+    #[command(flatten)]
+    pub(crate) how: How,
+    #[command(flatten)]
+    pub(crate) names: Names,
+}
+
+/// What to look into.
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Name of the service, as in `ros service list`
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which log, and how much of it.

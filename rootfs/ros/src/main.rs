@@ -4,10 +4,12 @@
 mod api;
 mod cli;
 mod client;
+mod complete;
 mod config;
 mod elevate;
 mod exec;
 mod host;
+mod inspect;
 mod logs;
 mod os;
 mod output;
@@ -72,6 +74,13 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Service(Service::Restart(names)) => {
             service::act(&client, names, Action::Restart, output)?;
         }
+        Command::Service(Service::Enable(switch)) => {
+            config::switch(&client, &cli.global.host, switch, true, output)?;
+        }
+        Command::Service(Service::Disable(switch)) => {
+            config::switch(&client, &cli.global.host, switch, false, output)?;
+        }
+        Command::Service(Service::Inspect(options)) => inspect::run(&client, options, output)?,
         Command::Service(Service::Exec(options)) => exec::run(&client, options)?,
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
         Command::Engine(command) => variants::engine(&client, command, output)?,
@@ -81,9 +90,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,
         Command::Os(Os::Poweroff) => power::run(&client, &host, PowerAction::Poweroff, output)?,
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut cli::public(), "ros", &mut script);
-            output.text(&String::from_utf8_lossy(&script))?;
+            output.text(&complete::script(*shell, cli::public()))?;
+        }
+        Command::Complete { words } => {
+            complete::run(&client, &cli.global.host, words, output)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -37,8 +37,17 @@ struct Report {
     data: Disk,
     /// What became of the configuration; none when that is not known.
     configuration: Option<Configuration>,
+    /// Settings that are taken back unless they are confirmed.
+    trial: Option<OnTrial>,
     /// None when the runtime does not tell.
     services: Option<Services>,
+}
+
+/// Settings on trial.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct OnTrial {
+    keys: Vec<String>,
+    seconds_left: u64,
 }
 
 /// How the services are.
@@ -95,6 +104,10 @@ pub(crate) fn status(
         memory: host.memory()?,
         data: host.data()?,
         configuration: host.configuration(),
+        trial: host.trial().map(|trial| OnTrial {
+            seconds_left: trial.seconds_left(host::now_us()),
+            keys: trial.keys,
+        }),
         services: services.as_deref().ok().map(sum_up),
     };
     if options.json {
@@ -183,6 +196,13 @@ fn render(report: &Report, style: Style) -> String {
     ];
     for (name, value) in facts {
         out += &format!("{name:<10}{value}\n");
+    }
+    if let Some(trial) = &report.trial {
+        out += &format!(
+            "On trial  {}: taken back in {} s unless `ros config confirm` keeps it\n",
+            text::printable(&trial.keys.join(", ")),
+            trial.seconds_left
+        );
     }
     let missing = report.services.iter().flat_map(|it| &it.not_ready);
     let mut table = Table::new(&[
@@ -282,6 +302,7 @@ mod tests {
                 free: 28 << 30,
             },
             configuration: Some(Configuration::default()),
+            trial: None,
             services: Some(sum_up(services)),
         }
     }
@@ -325,6 +346,23 @@ Memory    84.2 MiB of 906.0 MiB used
 Data      1.0 GiB of 30.0 GiB used, 28.0 GiB free
 Services  2 ready
 "
+        );
+    }
+
+    #[test]
+    fn settings_on_trial_are_named_with_the_time_that_is_left() {
+        let mut report = report(&[service("ntp", State::Ready)]);
+        report.trial = Some(OnTrial {
+            keys: vec!["ssh.port".into(), "hostname".into()],
+            seconds_left: 14,
+        });
+        let text = render(&report, Style::default());
+        assert!(
+            text.ends_with(
+                "\nOn trial  ssh.port, hostname: taken back in 14 s unless `ros config \
+                 confirm` keeps it\n"
+            ),
+            "{text}"
         );
     }
 

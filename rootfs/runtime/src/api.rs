@@ -35,6 +35,8 @@ pub(crate) enum Call {
         service: String,
         variant: String,
     },
+    Definition(String),
+    ReadSettings,
     Boot,
     Power(PowerAction),
 }
@@ -79,6 +81,8 @@ pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
             },
             "POST",
         ),
+        ["v1", "services", name, "definition"] => (Call::Definition(name.to_owned()), "GET"),
+        ["v1", "settings", "reload"] => (Call::ReadSettings, "POST"),
         ["v1", "boot"] => (Call::Boot, "GET"),
         ["v1", "power"] if request.method != "POST" => return Err(wrong_method("POST")),
         ["v1", "power"] => (power(&request.body)?, "POST"),
@@ -167,6 +171,14 @@ mod tests {
             ask("POST", "/v1/services/ntp/reload", ""),
             Ok(Call::Reload(name()))
         );
+        assert_eq!(
+            ask("GET", "/v1/services/ntp/definition", ""),
+            Ok(Call::Definition(name()))
+        );
+        assert_eq!(
+            ask("POST", "/v1/settings/reload", ""),
+            Ok(Call::ReadSettings)
+        );
         assert_eq!(ask("GET", "/v1/boot", ""), Ok(Call::Boot));
         let logs = |tail, follow| {
             Ok(Call::Logs {
@@ -232,6 +244,7 @@ mod tests {
         assert_eq!(ask("GET", "/v2/services", ""), Err(404));
         assert_eq!(ask("POST", "/v1/services", ""), Err(405));
         assert_eq!(ask("GET", "/v1/services/ntp/start", ""), Err(405));
+        assert_eq!(ask("GET", "/v1/settings/reload", ""), Err(405));
         assert_eq!(ask("GET", "/v1/power", ""), Err(405));
         assert_eq!(
             ask("POST", "/v1/power", "{\"action\":\"explode\"}"),

@@ -20,7 +20,7 @@ const MADE_BELOW: [&str; 3] = ["/var/lib/rubus/", "/data/", "/run/"];
 /// Reads all services, each with whether it is enabled. One that cannot be
 /// read is told about and left out: the others have to run.
 pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
-    let chosen = chosen(&options.config());
+    let chosen = settings(options).map_or_else(BTreeMap::new, |it| it.services);
     let mut services = Vec::new();
     let entries = match fs::read_dir(&options.services) {
         Ok(entries) => entries,
@@ -52,21 +52,20 @@ pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
     services
 }
 
-/// Which services the configuration turns on or off.
-fn chosen(path: &Path) -> BTreeMap<String, bool> {
-    let settings = fs::read(path).and_then(|text| Ok(serde_json::from_slice::<Settings>(&text)?));
-    match settings {
-        Ok(settings) => settings.services,
-        Err(error) => {
+/// The settings of the node; none where they cannot be read.
+pub(crate) fn settings(options: &Options) -> Option<Settings> {
+    let path = options.config();
+    let settings = fs::read(&path).and_then(|text| Ok(serde_json::from_slice(&text)?));
+    settings
+        .inspect_err(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 report(format_args!(
                     "cannot read {}: {error}; services run as the image has them",
                     path.display()
                 ));
             }
-            BTreeMap::new()
-        }
-    }
+        })
+        .ok()
 }
 
 /// Makes what has to be there before a service starts from its bundle.

@@ -33,6 +33,7 @@ use crate::{
     saved::Saved,
     supervisor::Supervisor,
     switch::{self, Switch},
+    trial::TrialClock,
 };
 
 /// The runtime.
@@ -60,6 +61,7 @@ pub(crate) struct Daemon {
     pub(crate) watches: BTreeMap<u32, Watch>,
     next_watch: u32,
     pub(crate) clients: Clients,
+    pub(crate) trial: TrialClock,
     signals: UnixStream,
     terminated: Arc<AtomicBool>,
     /// When the first runtime since the boot started.
@@ -123,6 +125,7 @@ impl Daemon {
             probes: BTreeMap::new(),
             watches: BTreeMap::new(),
             next_watch: 0,
+            trial: TrialClock::default(),
             signals,
             terminated,
             first_start: clock::now(),
@@ -134,6 +137,7 @@ impl Daemon {
     /// to end (`None`: services go on).
     pub(crate) fn run(&mut self) -> io::Result<Option<PowerAction>> {
         self.take_over(clock::now());
+        self.read_settings(clock::now());
         loop {
             let more = self.settle(clock::now());
             if self.terminated.load(Ordering::Relaxed) {
@@ -176,6 +180,7 @@ impl Daemon {
                     report(format_args!("cannot write {}: {error}", path.display()));
                 }
             }
+            self.forget_trial();
             if effects.is_empty() && switch_effects.is_empty() {
                 break;
             }
@@ -201,6 +206,7 @@ impl Daemon {
             .chain(watches)
             .chain(self.supervisor.next_deadline())
             .chain(self.jobs.deadline())
+            .chain(self.trial.deadline())
             .chain(self.clients.deadline())
             .chain(self.switches.iter().filter_map(Switch::deadline))
             .min()
@@ -247,6 +253,7 @@ impl Daemon {
             }
         }
         self.look_again(now);
+        self.end_trial(now);
     }
 
     fn drain(&mut self, unit: usize, stream: usize, now: Micros) {
@@ -407,6 +414,7 @@ impl Daemon {
             match (self.jobs.take(pid), self.mains.remove(&pid)) {
                 (Some(job), _) => finished.push((job, exit)),
                 (None, Some(unit)) => self.main_ended(unit, exit, now),
+                (None, None) if self.trial.ended(pid, now) => self.read_settings(now),
                 (None, None) => {
                     self.strays.insert(pid, exit);
                 }

@@ -26,10 +26,12 @@ mod ring;
 mod rules;
 mod saved;
 mod serve;
+mod settings;
 mod supervisor;
 mod switch;
 mod switching;
 mod takeover;
+mod trial;
 mod variants;
 
 use std::process::ExitCode;

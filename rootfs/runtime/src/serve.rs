@@ -12,7 +12,6 @@ use crate::{
     daemon::Daemon,
     http::{self, Failure, Request},
     machine::{Event, Micros},
-    process,
 };
 
 impl Daemon {
@@ -53,22 +52,10 @@ impl Daemon {
             Call::Reload(name) => {
                 let unit = self.find_for_start(&name)?;
                 self.check_not_switching(unit)?;
-                let reloaded = self.supervisor.unit(unit);
-                let signal = reloaded.service.reload_signal_number();
-                match (signal, reloaded.machine.main) {
-                    (Some(signal), Some(main)) => {
-                        process::signal(main, signal);
-                        return Ok(Some(http::json(200, &self.status(unit))));
-                    }
-                    // It reads them when it starts.
-                    _ if !reloaded.machine.wanted => {
-                        return Ok(Some(http::json(200, &self.status(unit))));
-                    }
-                    _ => {
-                        self.supervisor.dispatch(unit, Event::Restart, now);
-                        self.clients.wait(client, Wish::Ready(unit));
-                    }
+                if !self.reload(unit, now) {
+                    return Ok(Some(http::json(200, &self.status(unit))));
                 }
+                self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Stop(name) => {
                 let unit = self.find(&name)?;
@@ -127,6 +114,16 @@ impl Daemon {
                     200,
                     &serde_json::json!({ "aside": aside }),
                 )));
+            }
+            Call::Definition(name) => {
+                let unit = self.find(&name)?;
+                let service = &self.supervisor.unit(unit).service;
+                return Ok(Some(http::json(200, service)));
+            }
+            Call::ReadSettings => {
+                self.read_settings(now);
+                let answer = serde_json::json!({ "trial_ends_us": self.trial.ends() });
+                return Ok(Some(http::json(200, &answer)));
             }
             Call::Boot => {
                 let boot = Boot {

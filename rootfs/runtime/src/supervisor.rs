@@ -87,6 +87,15 @@ impl Supervisor {
         self.units.iter().enumerate()
     }
 
+    /// Takes over which services the settings turn on or off. What runs now
+    /// stays as it is.
+    pub(crate) fn set_enabled(&mut self, chosen: &BTreeMap<String, bool>) {
+        for unit in &mut self.units {
+            let chosen = chosen.get(&unit.service.name).copied();
+            unit.enabled = chosen.unwrap_or(unit.service.enabled);
+        }
+    }
+
     /// Puts a service back where a former runtime left it.
     pub(crate) fn restore(&mut self, index: usize, machine: Machine) {
         self.units[index].machine = machine;

@@ -389,7 +389,10 @@ impl Switch {
                 }
                 vec![Effect::Use, Effect::Start]
             }
-            Step::Stop => vec![],
+            Step::Stop if matches!(sight.state, State::Starting | State::Stopping) => vec![],
+            Step::Stop if sight.state == State::Stopped => vec![],
+            // Something else began to start it again.
+            Step::Stop => vec![Effect::Stop],
             Step::Start => match attempt.judge(rules, sight, now) {
                 Verdict::Open => vec![],
                 Verdict::Ready if attempt.back.is_some() => {

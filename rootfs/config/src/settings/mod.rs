@@ -34,10 +34,9 @@ pub struct Settings {
     /// The name of the node. Without one it is `rubus-` and the end of the
     /// machine id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub hostname: Option<Hostname>,
-    /// The time zone of logins and logs, as in `/usr/share/zoneinfo`.
-    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
+    /// The time zone of programs that start from now on, as in
+    /// `/usr/share/zoneinfo`.
     pub timezone: Timezone,
     /// Who may log in, by name.
     pub users: BTreeMap<UserName, User>,

@@ -85,6 +85,21 @@ impl Node {
         self.folder.path().join("run")
     }
 
+    /// Where the node's name and time zone are said.
+    pub(crate) fn etc(&self) -> PathBuf {
+        self.folder.path().join("etc")
+    }
+
+    /// The program that takes settings back; tests write it.
+    pub(crate) fn configure(&self) -> PathBuf {
+        self.folder.path().join("configure")
+    }
+
+    /// Sets the settings of the node.
+    pub(crate) fn write_config(&self, settings: &serde_json::Value) {
+        fs::write(self.run_dir().join("config.json"), settings.to_string()).unwrap();
+    }
+
     /// A folder that services see as `/shared`.
     pub(crate) fn shared(&self) -> PathBuf {
         let path = self.folder.path().join("shared");
@@ -187,17 +202,20 @@ impl Node {
     pub(crate) fn boot(&mut self) {
         fs::create_dir_all(self.run_dir()).unwrap();
         fs::create_dir_all(self.state_dir()).unwrap();
+        fs::create_dir_all(self.etc()).unwrap();
         let script = format!(
-            "{SETUP} exec {} --services {} --run {} --state {} --oci-runtime /usr/bin/crun --cgroup /sys/fs/cgroup{}",
+            "{SETUP} exec {} --services {} --run {} --state {} --oci-runtime /usr/bin/crun --configure {} --etc {} --cgroup /sys/fs/cgroup{}",
             env!("CARGO_BIN_EXE_system-runtime"),
             self.folder.path().join("services").display(),
             self.run_dir().display(),
             self.state_dir().display(),
+            self.configure().display(),
+            self.etc().display(),
             self.cgroup,
         );
         let _ = fs::remove_file(self.run_dir().join("runtime.sock"));
         let child = Command::new("/usr/bin/unshare")
-            .args(["--mount", "/bin/sh", "-c", &script])
+            .args(["--mount", "--uts", "/bin/sh", "-c", &script])
             .stdin(Stdio::null())
             .process_group(0)
             .spawn()
