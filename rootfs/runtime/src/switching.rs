@@ -213,10 +213,13 @@ impl Daemon {
     }
 
     fn run_around(&mut self, unit: usize, role: Role, at: Micros) {
+        let attempt = self.switches[unit].attempt.as_ref();
+        let is_back = attempt.is_some_and(|it| it.back.is_some());
+        let direction = if is_back { "back" } else { "forward" };
         let service = &self.supervisor.unit(unit).service;
-        if let Err(error) = self
-            .jobs
-            .around_switch(&self.options, unit, role, service, at)
+        if let Err(error) =
+            self.jobs
+                .around_switch(&self.options, unit, role, direction, service, at)
         {
             self.switch_command_result(unit, role, Err(format!("cannot run it: {error}")));
         }
