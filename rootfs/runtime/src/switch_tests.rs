@@ -560,7 +560,8 @@ fn power_that_fails_before_a_write_leaves_what_worked_before_it() {
     };
     // What comes up when the write that would be next does not happen, and
     // what that boot says of the switch.
-    let cases: [(SwitchRules, World, &[(&str, Option<bool>)]); 4] = [
+    type Found = (&'static str, Option<bool>);
+    let cases: [(SwitchRules, World, &[Found]); 4] = [
         (
             RULES,
             well,

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use rubus_service::{
+    Service,
     status::Exit,
     variants::{Choice, Source, UNNAMED, Variant, Variants},
 };
@@ -252,7 +253,7 @@ impl Daemon {
         let switch = &self.switches[unit];
         let trial = switch.attempt.as_ref().map(|it| &it.trial.to);
         let next = switch.record.next.as_ref();
-        let tell = |found: Found| Variant {
+        let tell = |found: Found, checked: Result<Service, String>| Variant {
             state: if found.name == switch.current {
                 Choice::Current
             } else if Some(&found.name) == next {
@@ -261,7 +262,8 @@ impl Daemon {
                 Choice::Disabled
             },
             trial: Some(&found.name) == trial,
-            problem: variants::check(&found, name).err().unwrap_or_default(),
+            version: checked.as_ref().ok().and_then(|it| it.version.clone()),
+            problem: checked.err().unwrap_or_default(),
             source: found.source,
             name: found.name,
         };
@@ -269,7 +271,10 @@ impl Daemon {
             service: name.clone(),
             variants: variants::list(&self.options, name)
                 .into_iter()
-                .map(tell)
+                .map(|found| {
+                    let checked = variants::check(&found, name);
+                    tell(found, checked)
+                })
                 .collect(),
             switch: switch.progress(),
             last: switch.record.last.clone(),

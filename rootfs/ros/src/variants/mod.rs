@@ -99,6 +99,7 @@ fn render(variants: &Variants, style: Style) -> String {
     let mut table = Table::new(&[
         ("STATE", Align::Left),
         ("NAME", Align::Left),
+        ("VERSION", Align::Left),
         ("SOURCE", Align::Left),
         ("TRIAL", Align::Left),
     ]);
@@ -111,6 +112,7 @@ fn render(variants: &Variants, style: Style) -> String {
         table.row(vec![
             Cell::painted(variant.state.word(), paint),
             variant.name.as_str().into(),
+            variant.version.as_deref().unwrap_or_default().into(),
             match variant.source {
                 Source::Image => "image",
                 Source::Added => "added",
@@ -152,6 +154,7 @@ mod tests {
     fn variant(name: &str, source: Source, state: Choice) -> Variant {
         Variant {
             name: name.into(),
+            version: (source == Source::Image).then(|| "26.1.5+dfsg1-9".into()),
             source,
             state,
             trial: false,
@@ -178,10 +181,10 @@ mod tests {
         assert_eq!(
             render(&engines(), Style::default()),
             "\
-STATE     NAME             SOURCE
-current   docker-26.1.5    image
-disabled  docker-20.10.24  image
-enabled   mine             added
+STATE     NAME             VERSION         SOURCE
+current   docker-26.1.5    26.1.5+dfsg1-9  image
+disabled  docker-20.10.24  26.1.5+dfsg1-9  image
+enabled   mine                             added
 "
         );
     }
@@ -202,7 +205,7 @@ enabled   mine             added
         });
         let text = render(&all, Style::default());
         assert!(
-            text.contains("enabled   mine             added   trial\n"),
+            text.contains("enabled   mine                             added   trial\n"),
             "{text}"
         );
         assert!(
