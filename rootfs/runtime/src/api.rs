@@ -21,6 +21,8 @@ pub(crate) enum Call {
         tail: Option<usize>,
         follow: bool,
     },
+    Definition(String),
+    ReadSettings,
     /// The variants of a service.
     Variants(String),
     Switch {
@@ -35,8 +37,6 @@ pub(crate) enum Call {
         service: String,
         variant: String,
     },
-    Definition(String),
-    ReadSettings,
     Boot,
     Power(PowerAction),
 }
@@ -56,6 +56,8 @@ pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
         ["v1", "services", name, "restart"] => (Call::Restart(name.to_owned()), "POST"),
         ["v1", "services", name, "reload"] => (Call::Reload(name.to_owned()), "POST"),
         ["v1", "services", name, "logs"] => (logs(name, query)?, "GET"),
+        ["v1", "services", name, "definition"] => (Call::Definition(name.to_owned()), "GET"),
+        ["v1", "settings", "reload"] => (Call::ReadSettings, "POST"),
         ["v1", "services", name, "variants"] => (Call::Variants(name.to_owned()), "GET"),
         ["v1", "services", name, "variants", variant] => (
             Call::RemoveVariant {
@@ -81,8 +83,6 @@ pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
             },
             "POST",
         ),
-        ["v1", "services", name, "definition"] => (Call::Definition(name.to_owned()), "GET"),
-        ["v1", "settings", "reload"] => (Call::ReadSettings, "POST"),
         ["v1", "boot"] => (Call::Boot, "GET"),
         ["v1", "power"] if request.method != "POST" => return Err(wrong_method("POST")),
         ["v1", "power"] => (power(&request.body)?, "POST"),

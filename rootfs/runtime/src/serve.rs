@@ -93,6 +93,16 @@ impl Daemon {
                     return Ok(Some(answer));
                 }
             }
+            Call::Definition(name) => {
+                let unit = self.find(&name)?;
+                let service = &self.supervisor.unit(unit).service;
+                return Ok(Some(http::json(200, service)));
+            }
+            Call::ReadSettings => {
+                self.read_settings(now);
+                let answer = serde_json::json!({ "trial_ends_us": self.trial.ends() });
+                return Ok(Some(http::json(200, &answer)));
+            }
             Call::Variants(name) => {
                 let unit = self.find(&name)?;
                 return Ok(Some(http::json(200, &self.variants(unit))));
@@ -114,16 +124,6 @@ impl Daemon {
                     200,
                     &serde_json::json!({ "aside": aside }),
                 )));
-            }
-            Call::Definition(name) => {
-                let unit = self.find(&name)?;
-                let service = &self.supervisor.unit(unit).service;
-                return Ok(Some(http::json(200, service)));
-            }
-            Call::ReadSettings => {
-                self.read_settings(now);
-                let answer = serde_json::json!({ "trial_ends_us": self.trial.ends() });
-                return Ok(Some(http::json(200, &answer)));
             }
             Call::Boot => {
                 let boot = Boot {

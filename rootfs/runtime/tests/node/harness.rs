@@ -201,8 +201,8 @@ impl Node {
     /// Starts the runtime and waits until it answers.
     pub(crate) fn boot(&mut self) {
         fs::create_dir_all(self.run_dir()).unwrap();
-        fs::create_dir_all(self.state_dir()).unwrap();
         fs::create_dir_all(self.etc()).unwrap();
+        fs::create_dir_all(self.state_dir()).unwrap();
         let script = format!(
             "{SETUP} exec {} --services {} --run {} --state {} --oci-runtime /usr/bin/crun --configure {} --etc {} --cgroup /sys/fs/cgroup{}",
             env!("CARGO_BIN_EXE_system-runtime"),
