@@ -1,9 +1,13 @@
 //! `ros engine` and `ros console`: which variant of a service runs.
 
+mod add;
 pub(crate) mod cli;
 mod switch;
 
-use anyhow::{Result, anyhow};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
 use rubus_service::suggest::nearest;
 use rubus_service::variants::{Choice, Source, Variants};
 
@@ -32,11 +36,13 @@ const CONSOLES: Family = Family {
 };
 
 /// `ros engine`
-pub(crate) fn engine(client: &Client, command: &Engine, output: Output) -> Result<()> {
+pub(crate) fn engine(client: &Client, host: &Path, command: &Engine, output: Output) -> Result<()> {
     match command {
         Engine::List(listing) => list(client, ENGINES, listing.json, output),
         Engine::Switch(named) => switch::run(client, ENGINES, &named.name, output),
         Engine::Enable(named) => enable(client, ENGINES, named, output),
+        Engine::Add(what) => add::run(client, host, what, output),
+        Engine::Remove(named) => remove(client, host, ENGINES, &named.name, output),
     }
 }
 
@@ -72,6 +78,18 @@ fn enable(client: &Client, family: Family, named: &Named, output: Output) -> Res
     } else {
         format!("the next boot tries {name}")
     })?)
+}
+
+/// Removes one that was added. The runtime takes it out of the list; its files
+/// are deleted here, which takes a while.
+fn remove(client: &Client, host: &Path, family: Family, name: &str, output: Output) -> Result<()> {
+    find(&client.variants(family.service)?, family, name)?;
+    let aside = client.remove_variant(family.service, name)?;
+    let path = host.join(aside.trim_start_matches('/'));
+    fs::remove_dir_all(&path).with_context(|| {
+        format!("{name} is removed, but its files are not: cannot delete {aside}")
+    })?;
+    Ok(output.line(&format!("{name} is removed"))?)
 }
 
 /// The variant that runs.
