@@ -1,7 +1,7 @@
 //! The people of the settings, as `passwd`, `group`, `shadow` and `sudoers` say
 //! it: a pure function of the files of the image and the settings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rubus_config::settings::{Settings, Sudo, User};
 
@@ -68,6 +68,30 @@ pub(crate) fn numbers(settings: &Settings, known: &BTreeMap<String, u32>) -> BTr
         }
     }
     numbers
+}
+
+/// The files without the people of earlier settings; `rubus` is always there.
+pub(crate) fn without<'a>(files: &Files, people: impl Iterator<Item = &'a str>) -> Files {
+    let gone: BTreeSet<&str> = people.filter(|name| *name != RUBUS).collect();
+    let others = |text: &str| -> Vec<String> {
+        text.lines()
+            .filter(|line| !line.split(':').next().is_some_and(|it| gone.contains(it)))
+            .map(str::to_owned)
+            .collect()
+    };
+    let groups = others(&files.group).into_iter().map(|line| {
+        let Some((head, members)) = line.rsplit_once(':') else {
+            return line;
+        };
+        let left = members.split(',').filter(|member| !gone.contains(member));
+        format!("{head}:{}", left.collect::<Vec<_>>().join(","))
+    });
+    let text = |lines: Vec<String>| lines.join("\n") + "\n";
+    Files {
+        passwd: text(others(&files.passwd)),
+        group: text(groups.collect()),
+        shadow: text(others(&files.shadow)),
+    }
 }
 
 /// What follows from the settings and the files of the image.
@@ -297,6 +321,27 @@ pub(crate) mod tests {
             );
         }
         assert!(accounts.files.passwd.starts_with("root:x:0:0:"));
+    }
+
+    #[test]
+    fn people_leave_the_files_that_packages_write_to() {
+        let anna = settings(json!({ "users": { "anna": { "groups": ["docker", "sudo"] } } }));
+        let numbers = numbers(&anna, &BTreeMap::new());
+        let mut with = accounts(&image(), &anna, &numbers).files;
+        // As a package adds a system user.
+        with.passwd += "redis:x:105:113::/var/lib/redis:/usr/sbin/nologin\n";
+        with.group += "redis:x:113:\n";
+        let names = || numbers.keys().map(String::as_str);
+        let left = without(&with, names());
+        assert!(!left.passwd.contains("anna") && !left.group.contains("anna"));
+        assert!(!left.shadow.contains("anna"));
+        assert!(left.passwd.contains("redis:x:105:") && left.passwd.contains("rubus:x:1000:"));
+        assert!(left.group.contains("sudo:x:27:rubus\n"), "{}", left.group);
+        // The same people again, and the files are the same.
+        let again = accounts(&left, &anna, &numbers).files;
+        let third = accounts(&without(&again, names()), &anna, &numbers).files;
+        assert_eq!(third, again);
+        assert!(again.group.contains("docker:x:998:anna\n"));
     }
 
     #[test]

@@ -25,7 +25,8 @@ use nix::sys::{
     signalfd::{SfdFlags, SignalFd},
 };
 
-use accounts::{Accounts, Files};
+use accounts::Accounts;
+use people::Base;
 use rubus_config::{paths, settings::Settings, view};
 use supervisor::Supervisor;
 
@@ -49,8 +50,8 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     // Before any child is started: its end must not be missed.
     let signals = block_signals().map_err(|error| format!("cannot block signals: {error}"))?;
-    let image = prepare()?;
-    let (settings, accounts) = put_settings(&image)?;
+    let base = prepare()?;
+    let (settings, accounts) = put_settings(&base)?;
     // It ends with the console, whether it is done or not.
     thread::spawn(move || once::run(&settings, &accounts.files));
 
@@ -72,7 +73,7 @@ fn run() -> Result<(), String> {
             Some(Signal::SIGHUP) => {
                 let told = || fs::read_to_string(tools::SSHD_CONFIG).unwrap_or_default();
                 let before = told();
-                if let Err(error) = put_settings(&image) {
+                if let Err(error) = put_settings(&base) {
                     eprintln!("{error}");
                 }
                 if told() != before {
@@ -90,28 +91,33 @@ fn run() -> Result<(), String> {
 
 /// Everything that has to be there before somebody logs in. Only what makes ssh
 /// impossible is an error; with anything else a node is still worth reaching.
-fn prepare() -> Result<Files, String> {
+fn prepare() -> Result<Base, String> {
     for folder in ["/run/console", "/run/sshd"] {
         tools::make_folder(Path::new(folder))?;
     }
-    let image = people::image()?;
-    people::mount_files(&image)?;
+    let base = Base::prepare()?;
     host_keys::ensure(Path::new("/var/lib/rubus/console/ssh"), tools::ssh_keygen)?;
     for outcome in [tools::link_docker_socket(), tools::allow_ping()] {
         if let Err(error) = outcome {
             eprintln!("{error}");
         }
     }
-    Ok(image)
+    Ok(base)
 }
 
 /// Puts what the settings say into effect.
-fn put_settings(image: &Files) -> Result<(Settings, Accounts), String> {
+fn put_settings(base: &Base) -> Result<(Settings, Accounts), String> {
     let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
         eprintln!("{error}; nobody may log in until it is repaired");
         Settings::default()
     });
-    let accounts = people::put(image, &settings)?;
+    if base.is_own()
+        && let Err(error) =
+            tools::link_time_zone(Path::new("/etc/localtime"), settings.timezone.as_str())
+    {
+        eprintln!("{error}");
+    }
+    let accounts = people::put(base, &settings)?;
     tools::write(
         Path::new(tools::SSHD_CONFIG),
         people::sshd_config(&settings),

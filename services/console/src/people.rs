@@ -4,34 +4,88 @@
 use std::{
     collections::BTreeMap,
     fs,
-    os::unix::fs::{PermissionsExt, chown},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
     path::Path,
 };
 
-use nix::mount::{MsFlags, mount};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statvfs::{FsFlags, statvfs},
+};
 use rubus_config::settings::Settings;
 
 use crate::{
-    accounts::{Accounts, Files, accounts, numbers},
+    accounts::{Accounts, Files, accounts, numbers, without},
     home, tools,
 };
 
-/// The files of the image, before anything is mounted over them.
-const IMAGE: [&str; 3] = ["/etc/passwd", "/etc/group", "/etc/shadow"];
+/// The files that name everyone.
+const FILES: [&str; 3] = ["/etc/passwd", "/etc/group", "/etc/shadow"];
 /// Where ours are; memory, so a node without settings has none left.
 const RUN: &str = "/run/console";
 /// Which number belongs to whom, kept with the homes.
 const NUMBERS: &str = "/var/lib/rubus/console/users.json";
 
-/// Reads the files of the image.
-///
-/// # Errors
-/// When one cannot be read.
-pub(crate) fn image() -> Result<Files, String> {
+/// What people are added to.
+#[derive(Debug)]
+pub(crate) enum Base {
+    /// The files of the image. Copies in memory are mounted over them, which are
+    /// written in place from then on.
+    Image(Files),
+    /// Files that packages add system users to, by replacing them: nothing may
+    /// be mounted there. They are read anew each time.
+    Own,
+}
+
+impl Base {
+    /// Finds out which of them this root has. Even programs that run before
+    /// anyone is added have to find root.
+    ///
+    /// # Errors
+    /// When a file cannot be read, or the kernel does not let us mount.
+    pub(crate) fn prepare() -> Result<Self, String> {
+        let flags = statvfs("/etc")
+            .map_err(|error| format!("cannot tell whether /etc can be written to: {error}"))?
+            .flags();
+        if !flags.contains(FsFlags::ST_RDONLY) {
+            return Ok(Self::Own);
+        }
+        let image = read_files()?;
+        mount_copies(&image)?;
+        Ok(Self::Image(image))
+    }
+
+    /// Whether this root can be written to.
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Own)
+    }
+
+    /// The files without anyone of the settings.
+    fn files(&self, known: &BTreeMap<String, u32>) -> Result<Files, String> {
+        match self {
+            Self::Image(image) => Ok(image.clone()),
+            Self::Own => Ok(without(&read_files()?, known.keys().map(String::as_str))),
+        }
+    }
+
+    fn write(&self, files: &Files) -> Result<(), String> {
+        for (target, text) in with_texts(files) {
+            match self {
+                Self::Image(_) => tools::write(Path::new(&ours(target)), text)?,
+                Self::Own => replace(Path::new(target), text)
+                    .map_err(|error| format!("cannot write {target}: {error}"))?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_files() -> Result<Files, String> {
     let read = |path: &str| {
         fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
     };
-    let [passwd, group, shadow] = IMAGE;
+    let [passwd, group, shadow] = FILES;
     Ok(Files {
         passwd: read(passwd)?,
         group: read(group)?,
@@ -39,12 +93,7 @@ pub(crate) fn image() -> Result<Files, String> {
     })
 }
 
-/// Mounts copies over the files of the image; they are written in place from
-/// then on. Even programs that run before that have to find root in them.
-///
-/// # Errors
-/// When the kernel does not let us.
-pub(crate) fn mount_files(image: &Files) -> Result<(), String> {
+fn mount_copies(image: &Files) -> Result<(), String> {
     for (target, text) in with_texts(image) {
         let source = ours(target);
         tools::write(Path::new(&source), text)?;
@@ -57,9 +106,36 @@ pub(crate) fn mount_files(image: &Files) -> Result<(), String> {
     Ok(())
 }
 
+/// Puts a file in the place of another, with its owner and permissions: after a
+/// power cut there is one of them.
+fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let known = fs::metadata(path)?;
+    if fs::read(path)? == text.as_bytes() {
+        return Ok(());
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".console");
+    let temporary = Path::new(&temporary);
+    let mut file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(temporary)?;
+    file.write_all(text.as_bytes())?;
+    file.set_permissions(known.permissions())?;
+    chown(temporary, Some(known.uid()), Some(known.gid()))?;
+    file.sync_all()?;
+    fs::rename(temporary, path)?;
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
 fn with_texts(files: &Files) -> impl Iterator<Item = (&'static str, &str)> {
     let texts = [&files.passwd, &files.group, &files.shadow];
-    IMAGE.into_iter().zip(texts.map(String::as_str))
+    FILES.into_iter().zip(texts.map(String::as_str))
 }
 
 fn ours(target: &str) -> String {
@@ -78,7 +154,7 @@ fn mode(target: &str) -> u32 {
 ///
 /// # Errors
 /// When the files cannot be written: then nobody can log in.
-pub(crate) fn put(image: &Files, settings: &Settings) -> Result<Accounts, String> {
+pub(crate) fn put(base: &Base, settings: &Settings) -> Result<Accounts, String> {
     let known = known_numbers();
     let numbers = numbers(settings, &known);
     if numbers != known
@@ -87,13 +163,11 @@ pub(crate) fn put(image: &Files, settings: &Settings) -> Result<Accounts, String
         // They follow from the same settings again, unless those change.
         eprintln!("cannot keep the numbers of users in {NUMBERS}: {error}");
     }
-    let accounts = accounts(image, settings, &numbers);
+    let accounts = accounts(&base.files(&known)?, settings, &numbers);
     for line in &accounts.refused {
         eprintln!("{line}");
     }
-    for (target, text) in with_texts(&accounts.files) {
-        tools::write(Path::new(&ours(target)), text)?;
-    }
+    base.write(&accounts.files)?;
     let sudoers = format!("{RUN}/sudoers");
     tools::write(Path::new(&sudoers), &accounts.sudoers)?;
     let keys = format!("{RUN}/keys");
@@ -148,6 +222,20 @@ mod tests {
 
     use super::*;
     use crate::accounts::tests::settings;
+
+    #[test]
+    fn a_file_is_replaced_with_its_permissions() {
+        let folder = std::env::temp_dir().join(format!("console-people-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("shadow");
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        replace(&path, "new").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
 
     #[test]
     fn sshd_takes_keys_only_unless_told_otherwise() {
