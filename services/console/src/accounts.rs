@@ -56,14 +56,23 @@ impl Accounts {
 }
 
 /// Numbers for all people of the settings. One that had a number keeps it: files
-/// belong to numbers.
-pub(crate) fn numbers(settings: &Settings, known: &BTreeMap<String, u32>) -> BTreeMap<String, u32> {
+/// belong to numbers. Those of others in `passwd` are not given away.
+pub(crate) fn numbers(
+    settings: &Settings,
+    known: &BTreeMap<String, u32>,
+    passwd: &str,
+) -> BTreeMap<String, u32> {
+    let others: BTreeSet<u32> = passwd
+        .lines()
+        .filter_map(|line| line.split(':').nth(2)?.parse().ok())
+        .collect();
     let mut numbers = known.clone();
     numbers.insert(RUBUS.to_owned(), RUBUS_NUMBER);
     for name in settings.users.keys() {
         if !numbers.contains_key(name.as_str()) {
-            let free = (RUBUS_NUMBER..=LAST_NUMBER)
-                .find(|number| numbers.values().all(|taken| taken != number));
+            let free = (RUBUS_NUMBER..=LAST_NUMBER).find(|number| {
+                !others.contains(number) && numbers.values().all(|taken| taken != number)
+            });
             numbers.extend(free.map(|number| (name.as_str().to_owned(), number)));
         }
     }
@@ -244,7 +253,11 @@ pub(crate) mod tests {
 
     fn of(json: serde_json::Value) -> Accounts {
         let settings = settings(json);
-        accounts(&image(), &settings, &numbers(&settings, &BTreeMap::new()))
+        accounts(
+            &image(),
+            &settings,
+            &numbers(&settings, &BTreeMap::new(), ""),
+        )
     }
 
     #[test]
@@ -326,7 +339,7 @@ pub(crate) mod tests {
     #[test]
     fn people_leave_the_files_that_packages_write_to() {
         let anna = settings(json!({ "users": { "anna": { "groups": ["docker", "sudo"] } } }));
-        let numbers = numbers(&anna, &BTreeMap::new());
+        let numbers = numbers(&anna, &BTreeMap::new(), "");
         let mut with = accounts(&image(), &anna, &numbers).files;
         // As a package adds a system user.
         with.passwd += "redis:x:105:113::/var/lib/redis:/usr/sbin/nologin\n";
@@ -350,6 +363,7 @@ pub(crate) mod tests {
         let numbers = numbers(
             &settings(json!({ "users": { "anna": {}, "bert": {}, "carl": {} } })),
             &known,
+            "",
         );
         let of = |name: &str| numbers[name];
         assert_eq!(
@@ -357,5 +371,13 @@ pub(crate) mod tests {
             [1000, 1002, 1007, 1003]
         );
         assert_eq!(of("gone"), 1001, "its files are still there");
+    }
+
+    #[test]
+    fn a_number_of_somebody_else_is_not_given_away() {
+        // As `adduser` makes one where the files can be written to.
+        let passwd = "root:x:0:0::/root:/bin/sh\nfoo:x:1001:1001::/home/foo:/bin/sh\n";
+        let anna = settings(json!({ "users": { "anna": {} } }));
+        assert_eq!(numbers(&anna, &BTreeMap::new(), passwd)["anna"], 1002);
     }
 }

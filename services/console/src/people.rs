@@ -156,14 +156,15 @@ fn mode(target: &str) -> u32 {
 /// When the files cannot be written: then nobody can log in.
 pub(crate) fn put(base: &Base, settings: &Settings) -> Result<Accounts, String> {
     let known = known_numbers();
-    let numbers = numbers(settings, &known);
+    let files = base.files(&known)?;
+    let numbers = numbers(settings, &known, &files.passwd);
     if numbers != known
         && let Err(error) = keep_numbers(&numbers)
     {
         // They follow from the same settings again, unless those change.
         eprintln!("cannot keep the numbers of users in {NUMBERS}: {error}");
     }
-    let accounts = accounts(&base.files(&known)?, settings, &numbers);
+    let accounts = accounts(&files, settings, &numbers);
     for line in &accounts.refused {
         eprintln!("{line}");
     }
