@@ -433,6 +433,7 @@ fn mistakes_are_told_with_the_way_out() {
     );
 
     // What is not locked is told by the listing.
+    fs::remove_file(&renamed).unwrap();
     let list = must(rubus().arg("engines").current_dir(checkout.path()));
     let line = |name: &str| list.lines().find(|line| line.starts_with(name)).unwrap();
     assert!(line("docker-28").contains("not locked"), "{list}");
@@ -442,7 +443,6 @@ fn mistakes_are_told_with_the_way_out() {
     let own = checkout.path().join("elsewhere/docker-28");
     fs::create_dir_all(&own).unwrap();
     fs::write(own.join("variant.toml"), "").unwrap();
-    fs::remove_file(&renamed).unwrap();
     refused(
         &["--engine", "./elsewhere/docker-28"],
         &["are both the variant docker-28", "rename one"],
