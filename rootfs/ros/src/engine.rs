@@ -187,6 +187,12 @@ impl Engine {
         self.delete(&format!("/containers/{}", escape(name)))
     }
 
+    /// The root filesystem of a container, as a tar archive.
+    pub(crate) fn export(&self, name: &str) -> Outcome<Body> {
+        let path = format!("/containers/{}/export", escape(name));
+        Ok(self.client.stream(&path, Wait::Long)?)
+    }
+
     /// The log of a container as the engine sends it: frames of eight bytes
     /// and text.
     pub(crate) fn logs(&self, id: &str, tail: Option<u32>, follow: bool) -> Outcome<Body> {
