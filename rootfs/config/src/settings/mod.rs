@@ -86,7 +86,8 @@ impl Settings {
     /// # Errors
     /// The key, with dots between the levels, and what is wrong with it.
     pub fn check(&self) -> Result<(), (String, String)> {
-        self.network.check()
+        self.network.check()?;
+        self.gateway.check(&self.ssh)
     }
 }
 
