@@ -22,13 +22,15 @@ use crate::{
     clients::Clients,
     clock,
     jobs::{Job, Jobs, Role},
-    logs::{Log, STREAMS, Scratch},
+    keep::Keeper,
+    logs::{self, Log, STREAMS, Scratch},
     machine::{Action, Event, Micros, Process},
     options::Options,
     probe::{Progress, SocketProbe},
     process,
     reactor::{Reactor, Token},
     report::report,
+    ring::Ring,
     saved::Saved,
     supervisor::Supervisor,
     trial::TrialClock,
@@ -42,6 +44,7 @@ pub(crate) struct Daemon {
     /// By the number of the service; `None` where it could not be made.
     logs: Vec<Option<Log>>,
     scratch: Scratch,
+    pub(crate) keeper: Keeper,
     /// Streams that have more to read at once.
     eager: BTreeSet<(usize, usize)>,
     jobs: Jobs,
@@ -93,6 +96,10 @@ impl Daemon {
         let (signals, terminated) = catch_signals()?;
         reactor.add(&signals, Token::Signal)?;
         let supervisor = Supervisor::new(bundle::load(&options));
+        let keeper = Keeper::new(&options);
+        if bundle::settings(&options).is_some_and(|it| it.logging.persist) {
+            restore_logs(&keeper, &options, &supervisor);
+        }
         let logs = supervisor
             .units()
             .map(|(index, unit)| open_log(&options, &reactor, index, &unit.service.name))
@@ -103,6 +110,7 @@ impl Daemon {
             supervisor,
             logs,
             scratch: Scratch::new()?,
+            keeper,
             eager: BTreeSet::new(),
             jobs: Jobs::default(),
             mains: BTreeMap::new(),
@@ -130,6 +138,7 @@ impl Daemon {
             }
             let now = clock::now();
             if let Some(action) = self.supervisor.shutdown_complete(now) {
+                self.keeper.keep(rings(&self.supervisor, &self.logs));
                 return Ok(Some(action));
             }
             let timeout = if more {
@@ -187,6 +196,7 @@ impl Daemon {
             .chain(self.supervisor.next_deadline())
             .chain(self.jobs.deadline())
             .chain(self.trial.deadline())
+            .chain(self.keeper.deadline())
             .chain(self.clients.deadline())
             .min()
     }
@@ -233,6 +243,8 @@ impl Daemon {
         }
         self.look_again(now);
         self.end_trial(now);
+        let rings = rings(&self.supervisor, &self.logs);
+        self.keeper.keep_when_due(rings, now);
     }
 
     fn drain(&mut self, unit: usize, stream: usize, now: Micros) {
@@ -513,6 +525,26 @@ impl Daemon {
 
     pub(crate) fn log(&self, unit: usize) -> Option<&Log> {
         self.logs.get(unit)?.as_ref()
+    }
+}
+
+/// The rings of all services, by name.
+fn rings<'a>(
+    supervisor: &'a Supervisor,
+    logs: &'a [Option<Log>],
+) -> impl Iterator<Item = (&'a str, &'a Ring)> {
+    let named = supervisor.units().zip(logs);
+    named.filter_map(|((_, unit), log)| Some((unit.service.name.as_str(), &log.as_ref()?.ring)))
+}
+
+/// Puts what was kept of the logs before those of this boot.
+fn restore_logs(keeper: &Keeper, options: &Options, supervisor: &Supervisor) {
+    let boot = logs::own_line("the node booted").unwrap_or_default();
+    for (_, unit) in supervisor.units() {
+        let name = &unit.service.name;
+        if let Err(error) = keeper.restore(&options.logs(), name, &boot) {
+            report(format_args!("cannot restore the log of {name}: {error}"));
+        }
     }
 }
 

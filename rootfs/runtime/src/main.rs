@@ -13,6 +13,7 @@ mod clock;
 mod daemon;
 mod http;
 mod jobs;
+mod keep;
 mod lines;
 mod logs;
 mod machine;

@@ -23,7 +23,7 @@ use serde_json::Value;
 pub use access::{Ssh, Sudo, User};
 pub use docker::{Docker, Gateway};
 pub use network::{Interface, Ipv6, Network, Ntp, Proxy, Route, Vlan, Wifi, WifiNetwork};
-pub use system::{Command, Encoding, Kernel, Watchdog, WriteFile};
+pub use system::{Command, Encoding, Kernel, Logging, Watchdog, WriteFile};
 use values::{Hostname, Timezone, UserName};
 
 /// Every setting of a node.
@@ -56,6 +56,8 @@ pub struct Settings {
     pub kernel: Kernel,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// Logs of services.
+    pub logging: Logging,
     /// Which services run, by name; one that is not named keeps the default of
     /// its `service.toml`.
     pub services: BTreeMap<String, bool>,

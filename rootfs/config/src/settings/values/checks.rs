@@ -171,6 +171,13 @@ pub(super) fn proxy_exception(text: &str) -> bool {
         || host_and_port(text.trim_start_matches("*.").trim_start_matches('.'))
 }
 
+pub(super) fn syslog_server(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("udp://")
+        .or_else(|| text.strip_prefix("tcp://"));
+    rest.is_some_and(host_and_port)
+}
+
 pub(super) fn registry(text: &str) -> bool {
     split_cidr(text).is_some() || host_and_port(text)
 }
