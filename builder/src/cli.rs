@@ -34,6 +34,10 @@ pub enum Command {
     Boards(Listing),
     /// List the system services that images can hold
     Services(Listing),
+    /// List the engines that images can hold
+    Engines(Listing),
+    /// List the consoles that images can hold
+    Consoles(Listing),
     /// Print a completion script for a shell
     #[command(after_help = "Example:
   rubus completions bash > ~/.local/share/bash-completion/completions/rubus")]
@@ -47,7 +51,8 @@ pub enum Command {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   rubus build --board rpi4 --ssh-key ~/.ssh/id_ed25519.pub
-  rubus build --board rpi3 --config node.toml --compress xz")]
+  rubus build --board rpi3 --config node.toml --compress xz
+  rubus build --board rpi4 --engine docker-28 --engine docker-20")]
 pub struct Build {
     /// The board, as `rubus boards` lists them
     #[arg(long)]
@@ -61,6 +66,9 @@ pub struct Build {
     /// A public key that may log in as rubus; a key or a file, may be repeated
     #[arg(long, value_name = "KEY")]
     pub ssh_key: Vec<String>,
+    /// Which variants of services the image holds.
+    #[command(flatten)]
+    pub variants: Variants,
     /// Fail when rubus.lock lacks something, instead of adding it
     #[arg(long)]
     pub locked: bool,
@@ -79,6 +87,18 @@ pub struct Build {
     /// Where Debian packages come from.
     #[command(flatten)]
     pub mirrors: Mirrors,
+}
+
+/// Which variants of services an image holds.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Variants {
+    /// An engine, as `rubus engines` lists them, or a folder; may be repeated, and the node
+    /// starts with the first
+    #[arg(long, value_name = "NAME")]
+    pub engine: Vec<String>,
+    /// A console, as `rubus consoles` lists them, or a folder; may be repeated likewise
+    #[arg(long, value_name = "NAME")]
+    pub console: Vec<String>,
 }
 
 /// Where Debian packages come from.
@@ -167,6 +187,9 @@ pub struct Lock {
     /// What is changed about the image [default: rubus.toml, where there is one]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// What the image would hold: the lock of your own variants holds them too.
+    #[command(flatten)]
+    pub variants: Variants,
     /// Where Debian packages come from.
     #[command(flatten)]
     pub mirrors: Mirrors,

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    env, fmt, fs,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +14,7 @@ use rubus_config::settings::{
 use rubus_service::units::Size;
 use serde::Deserialize;
 
-use crate::{lock, project::Project, toml_file::TomlFile};
+use crate::{cli, lock, project::Project, services::variants::Kind, toml_file::TomlFile};
 
 /// The name that is looked for in the current folder when no other is given.
 pub const FILE_NAME: &str = "rubus.toml";
@@ -34,6 +34,11 @@ pub struct Config {
     pub services: BTreeMap<String, bool>,
     /// Additions to services, by name.
     pub service: BTreeMap<String, Additions>,
+    /// The engines of the image, by name or as folders of your own; the node
+    /// starts with the first.
+    pub engines: Vec<String>,
+    /// The consoles of the image, in the same way.
+    pub consoles: Vec<String>,
     /// Where Debian packages come from.
     pub mirror: Mirrors,
     /// The file, as it was named.
@@ -42,6 +47,24 @@ pub struct Config {
     /// Where the file is; relative paths in it start there.
     #[serde(skip)]
     folder: PathBuf,
+}
+
+/// A variant of a service that an image is to hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// One that Rubus has, by its name or the beginning of it.
+    Name(String),
+    /// One of the user's own, by its folder.
+    Folder(PathBuf),
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Folder(folder) => folder.display().fmt(f),
+        }
+    }
 }
 
 /// What a user adds to a service.
@@ -105,6 +128,50 @@ impl Config {
         Ok(())
     }
 
+    /// Takes the variants that the command line names, in the place of those
+    /// of the file.
+    ///
+    /// # Errors
+    /// When the current folder is gone.
+    pub fn choose_variants(&mut self, args: &cli::Variants) -> Result<()> {
+        for (own, given) in [
+            (&mut self.engines, &args.engine),
+            (&mut self.consoles, &args.console),
+        ] {
+            if given.is_empty() {
+                continue;
+            }
+            own.clear();
+            for text in given {
+                own.push(if is_path(text) {
+                    let path =
+                        std::path::absolute(text).context("cannot tell the current folder")?;
+                    path.display().to_string()
+                } else {
+                    text.clone()
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The variants of a service that are asked for.
+    pub fn variants(&self, service: &str) -> Vec<Choice> {
+        let wanted = match Kind::of(service) {
+            Some(Kind::ENGINE) => &self.engines,
+            Some(Kind::CONSOLE) => &self.consoles,
+            _ => return Vec::new(),
+        };
+        let choice = |text: &String| {
+            if is_path(text) {
+                Choice::Folder(self.folder.join(text))
+            } else {
+                Choice::Name(text.clone())
+            }
+        };
+        wanted.iter().map(choice).collect()
+    }
+
     /// The settings that go into the image.
     ///
     /// # Errors
@@ -131,11 +198,15 @@ impl Config {
         Some(self.folder.join(files))
     }
 
-    /// The lock that holds what the image needs: one beside the file where it
-    /// adds packages, which the project's own lock does not know.
+    /// The lock that holds what the image needs. What the user adds to the
+    /// project is not in the project's own, so there is one beside the file, or
+    /// beside the variant where only the command line names it.
     pub fn lock_path(&self, project: &Project) -> PathBuf {
-        if self.adds_packages() {
+        let own = self.own_variants();
+        if !self.file.as_os_str().is_empty() && (self.adds_packages() || !own.is_empty()) {
             self.folder.join(lock::FILE_NAME)
+        } else if let Some(folder) = own.first() {
+            folder.join(lock::FILE_NAME)
         } else {
             project.lock()
         }
@@ -143,11 +214,30 @@ impl Config {
 
     /// The command that makes that lock anew.
     pub fn lock_command(&self) -> String {
-        if self.adds_packages() {
-            format!("rubus lock --config {}", self.file.display())
-        } else {
-            "rubus lock".to_owned()
+        let mut command = "rubus lock".to_owned();
+        let own = self.own_variants();
+        if !self.file.as_os_str().is_empty() && (self.adds_packages() || !own.is_empty()) {
+            command.push_str(&format!(" --config {}", self.file.display()));
         }
+        for kind in [Kind::ENGINE, Kind::CONSOLE] {
+            for choice in self.variants(kind.service) {
+                if let Choice::Folder(folder) = choice {
+                    command.push_str(&format!(" --{} {}", kind.one, folder.display()));
+                }
+            }
+        }
+        command
+    }
+
+    fn own_variants(&self) -> Vec<PathBuf> {
+        [Kind::ENGINE, Kind::CONSOLE]
+            .into_iter()
+            .flat_map(|kind| self.variants(kind.service))
+            .filter_map(|choice| match choice {
+                Choice::Folder(folder) => Some(folder),
+                Choice::Name(_) => None,
+            })
+            .collect()
     }
 
     fn adds_packages(&self) -> bool {
@@ -186,6 +276,11 @@ impl Config {
         ensure!(!keys.is_empty(), "{} is empty", path.display());
         Ok(keys)
     }
+}
+
+/// Whether a variant is named by its folder: no name has a slash.
+fn is_path(text: &str) -> bool {
+    text.contains('/') || text.starts_with('.')
 }
 
 fn ssh_key(line: &str) -> Result<SshKey> {

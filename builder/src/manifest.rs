@@ -50,6 +50,28 @@ pub struct ServiceEntry {
     pub description: String,
     /// Whether it runs when nothing else is configured.
     pub enabled: bool,
+    /// The variant that the image starts with, where the service has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// Its version, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its packages and their versions.
+    pub packages: BTreeMap<String, String>,
+    /// The image of a registry that it is made from, with its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The variants that are there to switch to, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub variants: BTreeMap<String, VariantEntry>,
+}
+
+/// A further variant of a service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VariantEntry {
+    /// Its version, where it has one of its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// Its packages and their versions.
     pub packages: BTreeMap<String, String>,
     /// The image of a registry that it is made from, with its digest.
@@ -107,7 +129,7 @@ pub(crate) mod tests {
                     description: "Network Time Protocol client".into(),
                     enabled: true,
                     packages: BTreeMap::from([("chrony".into(), "4.6.1-3".into())]),
-                    image: None,
+                    ..ServiceEntry::default()
                 },
             )]),
             sizes: BTreeMap::from([

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use rubus_config::{image::ImageInfo, paths};
-use rubus_service::{Identity, Service, mounts, oci};
+use rubus_service::{Identity, mounts, oci};
 
 use super::{plan::Plan, requests};
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     kernel::{Kernel, firmware::Firmware},
     oci as image,
     programs::Programs,
+    services::Bundle,
     tree::{Kind, Node, Tree},
 };
 
@@ -34,7 +35,7 @@ pub(super) struct Pulled {
 pub(super) struct Pieces<'a> {
     pub(super) plan: &'a Plan,
     pub(super) sets: &'a Sets<'a>,
-    /// By the service that each is for.
+    /// By the folder of the bundle that each is for.
     pub(super) images: &'a BTreeMap<String, Pulled>,
     pub(super) programs: &'a Programs,
     pub(super) kernel: &'a Kernel,
@@ -75,12 +76,12 @@ impl Pieces<'_> {
             Node::file(0o600, toml::to_string_pretty(&self.plan.settings.layer()?)?),
         )?;
         tree.merge(inside(paths::FUNCTIONS), &self.functions()?)?;
-        for service in &self.plan.services {
-            let bundle = self
-                .bundle(service, &tree)
-                .with_context(|| format!("cannot make the bundle of service {}", service.name))?;
-            let folder = format!("{}/{}", inside(paths::SERVICES), service.name);
-            tree.merge(&folder, &bundle)?;
+        for bundle in &self.plan.bundles {
+            let made = self
+                .bundle(bundle, &tree)
+                .with_context(|| format!("cannot make the bundle of {}", bundle.origin))?;
+            let folder = format!("{}/{}", inside(paths::SERVICES), bundle.folder);
+            tree.merge(&folder, &made)?;
         }
         Ok(tree)
     }
@@ -98,13 +99,13 @@ impl Pieces<'_> {
         )
     }
 
-    /// `service.json`, `config.json` and `rootfs/` of a service.
-    fn bundle(&self, service: &Service, system: &Tree) -> Result<Tree> {
-        let image = self.images.get(&service.name);
+    /// `service.json`, `config.json` and `rootfs/`.
+    fn bundle(&self, bundle: &Bundle, system: &Tree) -> Result<Tree> {
+        let image = self.images.get(&bundle.folder);
         let completed = image
-            .map(|image| service::complete(service, &image.config))
+            .map(|image| service::complete(&bundle.service, &image.config))
             .transpose()?;
-        let service = completed.as_ref().unwrap_or(service);
+        let service = completed.as_ref().unwrap_or(&bundle.service);
         let program = match &service.krate {
             Some(name) => Some(Program {
                 name: name.clone(),
@@ -112,18 +113,14 @@ impl Pieces<'_> {
             }),
             None => None,
         };
-        let mut base = self
-            .sets
-            .get(&requests::service_set(service))
-            .cloned()
-            .unwrap_or_default();
+        let mut base = self.sets.get(&bundle.set).cloned().unwrap_or_default();
         base.extend(image.map(|image| &image.tree));
         let mut root = service::root(
             service,
             &Parts {
                 base,
                 program,
-                overlays: self.plan.overlays[&service.name].clone(),
+                overlays: self.plan.overlays[&bundle.folder].clone(),
             },
         )?;
         for point in mounts::mount_points(service) {
@@ -150,18 +147,18 @@ impl Pieces<'_> {
         )
         .with_context(|| format!("its root has no user {}", service.user()))?;
 
-        let mut bundle = Tree::new();
-        bundle.insert(
+        let mut made = Tree::new();
+        made.insert(
             "service.json",
             Node::file(0o644, serde_json::to_vec_pretty(service)?),
         )?;
-        bundle.insert(
+        made.insert(
             "config.json",
             Node::file(0o644, oci::Config::new(service, &identity).to_json()),
         )?;
-        bundle.insert("rootfs", Node::directory(0o755))?;
-        bundle.merge("rootfs", &root)?;
-        Ok(bundle)
+        made.insert("rootfs", Node::directory(0o755))?;
+        made.merge("rootfs", &root)?;
+        Ok(made)
     }
 }
 

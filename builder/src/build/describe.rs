@@ -8,12 +8,12 @@ use std::{
 use anyhow::{Context, Result};
 use rubus_config::{image::ImageInfo, paths};
 
-use super::{plan::Plan, requests};
+use super::plan::Plan;
 use crate::{
     digest::Hasher,
     image::{fat, squashfs},
     lock::LockedPackage,
-    manifest::{FORMAT, FileEntry, Manifest, ServiceEntry},
+    manifest::{FORMAT, FileEntry, Manifest, ServiceEntry, VariantEntry},
     sbom::{Bill, Component, Origin, Service},
     tree::Content,
 };
@@ -42,21 +42,33 @@ pub(super) fn manifest(
         };
         files.insert(name.clone(), entry);
     }
-    let mut services = BTreeMap::new();
-    for service in &plan.services {
-        let packages = plan.set(&requests::service_set(service))?.into_iter();
+    let mut services: BTreeMap<String, ServiceEntry> = BTreeMap::new();
+    for bundle in &plan.bundles {
+        let service = &bundle.service;
+        let packages = plan.set(&bundle.set)?.into_iter();
+        let packages = packages
+            .map(|package| (package.name.clone(), package.version.to_string()))
+            .collect();
+        if !bundle.is_first() {
+            let entry = VariantEntry {
+                version: service.version.clone(),
+                packages,
+                image: service.image.clone(),
+            };
+            // Those that the image starts with come before their variants.
+            let first = services.entry(service.name.clone()).or_default();
+            first.variants.insert(bundle.variant().to_owned(), entry);
+            continue;
+        }
+        let configured = plan.settings.services.get(&service.name).copied();
         let entry = ServiceEntry {
             description: service.description.clone(),
-            enabled: plan
-                .settings
-                .services
-                .get(&service.name)
-                .copied()
-                .unwrap_or(service.enabled),
-            packages: packages
-                .map(|package| (package.name.clone(), package.version.to_string()))
-                .collect(),
+            enabled: configured.unwrap_or(service.enabled),
+            variant: service.variant.clone(),
+            version: service.version.clone(),
+            packages,
             image: service.image.clone(),
+            variants: BTreeMap::new(),
         };
         services.insert(service.name.clone(), entry);
     }
@@ -95,8 +107,12 @@ fn sizes(slot: &fat::Files, squashfs: &squashfs::Stats) -> BTreeMap<String, u64>
 fn area(path: &str) -> String {
     let below = |folder: &str| path.strip_prefix(folder.trim_start_matches('/'));
     if let Some(service) = below(paths::SERVICES) {
-        let name = service.trim_start_matches('/').split('/').next();
-        return format!("service {}", name.unwrap_or_default());
+        let names: Vec<&str> = service.trim_start_matches('/').split('/').collect();
+        return match names[..] {
+            [name, "variants", variant, ..] => format!("service {name}, {variant}"),
+            [name, ..] => format!("service {name}"),
+            [] => String::new(),
+        };
     }
     if below(paths::FUNCTIONS).is_some() {
         "functions"
@@ -119,13 +135,19 @@ pub(super) fn bill_of_materials(plan: &Plan, info: &ImageInfo, image: &str) -> R
         system.extend(plan.set(name)?.into_iter().map(debian));
     }
     system.extend(SYSTEM_CRATES.iter().map(|name| ours(name, info)));
-    for service in &plan.services {
-        let packages = plan.set(&requests::service_set(service))?;
+    for bundle in &plan.bundles {
+        let service = &bundle.service;
+        let packages = plan.set(&bundle.set)?;
         let mut held: BTreeSet<Component> = packages.into_iter().map(debian).collect();
         held.extend(service.krate.iter().map(|name| ours(name, info)));
         held.extend(service.image.iter().map(|reference| registry(reference)));
         parts.extend(held.iter().cloned());
-        services.push((service.name.clone(), held));
+        let name = if bundle.is_first() {
+            service.name.clone()
+        } else {
+            format!("{}/{}", service.name, bundle.variant())
+        };
+        services.push((name, held));
     }
     parts.extend(system.iter().cloned());
     let components: Vec<Component> = parts.into_iter().collect();

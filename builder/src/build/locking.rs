@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use rubus_service::Service;
 
-use super::{Options, requests};
+use super::Options;
 use crate::{
     debian::resolve::Request,
     lock::{self, Lock},
     project::Project,
+    services::Bundle,
     sources::Context,
     ui::{Downloads, Ui},
 };
@@ -23,7 +23,7 @@ pub(super) fn lock(
     project: &Project,
     options: &Options,
     context: &Context,
-    services: &[Service],
+    bundles: &[Bundle],
     requests: &BTreeMap<String, Request>,
     ui: &mut Ui,
 ) -> Result<Lock> {
@@ -36,12 +36,12 @@ pub(super) fn lock(
                 options.config.lock_command()
             )
         })?;
-        check(&lock, services, requests)?;
+        check(&lock, bundles, requests)?;
         return Ok(lock);
     }
     let own = Lock::find(&path)?;
     if let Some(lock) = &own
-        && check(lock, services, requests).is_ok()
+        && check(lock, bundles, requests).is_ok()
     {
         return Ok(lock.clone());
     }
@@ -53,8 +53,8 @@ pub(super) fn lock(
     };
     let lock = ui.step("Lock", |bar| {
         let progress = Downloads::new(bar);
-        let references = services.iter().filter_map(|service| {
-            let reference = service.image.as_ref()?;
+        let references = bundles.iter().filter_map(|bundle| {
+            let reference = bundle.service.image.as_ref()?;
             let known = base.as_ref().is_some_and(|lock| lock.has_image(reference));
             (!known).then_some(reference)
         });
@@ -77,13 +77,13 @@ pub(super) fn lock(
 }
 
 /// Whether a lock has everything that is asked for.
-fn check(lock: &Lock, services: &[Service], requests: &BTreeMap<String, Request>) -> Result<()> {
+fn check(lock: &Lock, bundles: &[Bundle], requests: &BTreeMap<String, Request>) -> Result<()> {
     for (name, request) in requests {
         lock.set(name, request)?;
     }
-    for service in services {
-        if let Some(reference) = &service.image {
-            lock.image(reference, &requests::service_file(service))?;
+    for bundle in bundles {
+        if let Some(reference) = &bundle.service.image {
+            lock.image(reference, &bundle.origin)?;
         }
     }
     Ok(())

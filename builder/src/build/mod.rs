@@ -7,6 +7,7 @@ mod pack;
 mod plan;
 pub mod record;
 pub mod requests;
+pub mod versions;
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -161,7 +162,7 @@ fn fetch(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<()> {
 struct Unpacked {
     /// Packages, by their id in the lock.
     packages: BTreeMap<String, Tree>,
-    /// Images of registries, by the service that they are for.
+    /// Images of registries, by the folder of the bundle that they are for.
     images: BTreeMap<String, Pulled>,
 }
 
@@ -190,8 +191,8 @@ fn unpack(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<Unpacked> {
 /// Pulls and unpacks the images that services name.
 fn pull_images(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<BTreeMap<String, Pulled>> {
     let mut images = BTreeMap::new();
-    for service in &plan.services {
-        let Some(locked) = plan.image(service)? else {
+    for bundle in &plan.bundles {
+        let Some(locked) = plan.image(bundle)? else {
             continue;
         };
         let image = ui.step("Image", |bar| {
@@ -201,7 +202,7 @@ fn pull_images(plan: &Plan, context: &Context, ui: &mut Ui) -> Result<BTreeMap<S
                 config: image.config,
             })
         })?;
-        images.insert(service.name.clone(), image);
+        images.insert(bundle.folder.clone(), image);
     }
     Ok(images)
 }

@@ -4,9 +4,8 @@ use std::{collections::BTreeMap, env, fs};
 
 use anyhow::{Context as _, Result};
 use rubus_config::settings::Settings;
-use rubus_service::Service;
 
-use super::{Options, locking, record::Inputs, requests};
+use super::{Options, locking, record::Inputs, requests, versions};
 use crate::{
     board::{self, Board},
     compose::overlay,
@@ -16,7 +15,7 @@ use crate::{
     lock::{Lock, LockedImage, LockedPackage},
     programs,
     project::{Project, SystemRoot},
-    services,
+    services::{self, Bundle},
     sources::Context,
     tree::{Kind, Tree},
     ui::Ui,
@@ -26,13 +25,13 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) board: Board,
-    pub(super) services: Vec<Service>,
+    pub(super) bundles: Vec<Bundle>,
     pub(super) functions: Vec<Definition>,
     pub(super) system: SystemRoot,
     pub(super) settings: Settings,
     pub(super) slot_size: u64,
     pub(super) lock: Lock,
-    /// Folders laid over the roots of services, in order.
+    /// Folders laid over the roots of bundles, in order, by the folder of each.
     pub(super) overlays: BTreeMap<String, Vec<Tree>>,
     requests: BTreeMap<String, Request>,
 }
@@ -47,17 +46,16 @@ impl Plan {
     ) -> Result<Self> {
         let config = &options.config;
         let board = board::load(&project.boards(), &options.board)?;
-        let services = services::select(project, config)?;
-        let requests = requests::all(project, std::slice::from_ref(&board), &services)?;
+        let mut bundles = services::select(project, config)?;
+        let requests = requests::all(project, std::slice::from_ref(&board), &bundles)?;
         let mut overlays = BTreeMap::new();
-        for service in &services {
-            let folders = services::files(project, service)
-                .into_iter()
-                .chain(config.files(&service.name));
-            let trees = folders
-                .map(|folder| overlay::read(&folder))
-                .collect::<Result<_>>()?;
-            overlays.insert(service.name.clone(), trees);
+        for bundle in &bundles {
+            let trees = bundle.files.iter().map(|folder| overlay::read(folder));
+            overlays.insert(bundle.folder.clone(), trees.collect::<Result<_>>()?);
+        }
+        let lock = locking::lock(project, options, context, &bundles, &requests, ui)?;
+        for bundle in &mut bundles {
+            versions::put(bundle, &lock, &requests)?;
         }
         Ok(Self {
             board,
@@ -67,8 +65,8 @@ impl Plan {
             slot_size: config
                 .slot_size
                 .map_or(disk::DEFAULT_SLOT_SIZE, |size| size.0),
-            lock: locking::lock(project, options, context, &services, &requests, ui)?,
-            services,
+            lock,
+            bundles,
             overlays,
             requests,
         })
@@ -82,12 +80,11 @@ impl Plan {
         }
     }
 
-    /// The locked image of a service that has one.
-    pub(super) fn image(&self, service: &Service) -> Result<Option<&LockedImage>> {
-        let origin = requests::service_file(service);
-        let image = service.image.as_ref();
+    /// The locked image of a bundle that is made from one.
+    pub(super) fn image(&self, bundle: &Bundle) -> Result<Option<&LockedImage>> {
+        let image = bundle.service.image.as_ref();
         Ok(image
-            .map(|reference| self.lock.image(reference, &origin))
+            .map(|reference| self.lock.image(reference, &bundle.origin))
             .transpose()?)
     }
 
@@ -99,9 +96,9 @@ impl Plan {
     /// The crates of services that are our own programs.
     pub(super) fn crates(&self) -> Vec<String> {
         let crates = self
-            .services
+            .bundles
             .iter()
-            .filter_map(|service| service.krate.clone());
+            .filter_map(|bundle| bundle.service.krate.clone());
         let mut crates: Vec<String> = crates.collect();
         crates.sort();
         crates.dedup();
@@ -122,13 +119,13 @@ impl Plan {
                 inputs.add(name, package.sha256.as_bytes());
             }
         }
-        for service in &self.services {
-            inputs.add(&service.name, &serde_json::to_vec(service)?);
-            if let Some(image) = self.image(service)? {
-                inputs.add(&service.name, &serde_json::to_vec(image)?);
+        for bundle in &self.bundles {
+            inputs.add(&bundle.folder, &serde_json::to_vec(&bundle.service)?);
+            if let Some(image) = self.image(bundle)? {
+                inputs.add(&bundle.folder, &serde_json::to_vec(image)?);
             }
-            for tree in &self.overlays[&service.name] {
-                add_tree(&mut inputs, &service.name, tree)?;
+            for tree in &self.overlays[&bundle.folder] {
+                add_tree(&mut inputs, &bundle.folder, tree)?;
             }
         }
         for function in &self.functions {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
-use rubus_service::Service;
 
 use crate::{
     board::{self, Board},
     debian::resolve::Request,
     project::Project,
+    services::Bundle,
 };
 
 /// The set of the system root.
@@ -20,13 +20,13 @@ pub const FUNCTIONS: &str = "functions";
 const NOTHING: &[&str] = &[];
 
 /// The set of a service's root.
-pub fn service_set(service: &Service) -> String {
-    format!("service/{}", service.name)
+pub fn service_set(name: &str) -> String {
+    format!("service/{name}")
 }
 
-/// The file that defines a service, for errors.
-pub fn service_file(service: &Service) -> String {
-    format!("services/{}/service.toml", service.name)
+/// The set of the root of a variant of a service.
+pub fn variant_set(name: &str, variant: &str) -> String {
+    format!("service/{name}/{variant}")
 }
 
 /// The set of a board's kernel.
@@ -39,14 +39,14 @@ pub fn firmware_set(board: &Board) -> String {
     format!("firmware/{}", board.name)
 }
 
-/// The requests of images for the given boards with the given services.
+/// The requests of images for the given boards with the given bundles.
 ///
 /// # Errors
 /// When the definition of the system root cannot be read.
 pub fn all(
     project: &Project,
     boards: &[Board],
-    services: &[Service],
+    bundles: &[Bundle],
 ) -> Result<BTreeMap<String, Request>> {
     let system = project.system()?;
     let mut requests = BTreeMap::new();
@@ -58,13 +58,14 @@ pub fn all(
         FUNCTIONS.to_owned(),
         request("functions", &["busybox-static"], NOTHING),
     );
-    for service in services
-        .iter()
-        .filter(|service| !service.packages.is_empty())
-    {
-        let mut packages = request(&service_file(service), &service.packages, &service.exclude);
+    for bundle in bundles {
+        let service = &bundle.service;
+        if service.packages.is_empty() {
+            continue;
+        }
+        let mut packages = request(&bundle.origin, &service.packages, &service.exclude);
         packages.suite = service.suite.clone();
-        requests.insert(service_set(service), packages);
+        requests.insert(bundle.set.clone(), packages);
     }
     for board in boards {
         let origin = format!("boards/{}.toml", board.name);

@@ -16,6 +16,7 @@ pub(super) fn run(args: &Build) -> Result<()> {
     let project = Project::find()?;
     let mut config = Config::load(args.config.as_deref())?;
     config.add_ssh_keys(&args.ssh_key)?;
+    config.choose_variants(&args.variants)?;
     let context = Context::new(&config, &args.mirrors, args.offline)?;
     let options = Options {
         board: args.board.clone(),

@@ -6,11 +6,15 @@ mod inspect;
 mod lock;
 mod run;
 mod services;
+mod variants;
 
 use anyhow::Result;
 use clap::CommandFactory;
 
-use crate::cli::{Cli, Command};
+use crate::{
+    cli::{Cli, Command},
+    services::variants::Kind,
+};
 
 /// Carries out what the command line asks for.
 ///
@@ -24,6 +28,8 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Lock(args) => lock::run(&args),
         Command::Boards(args) => boards::run(&args),
         Command::Services(args) => services::run(&args),
+        Command::Engines(args) => variants::run(Kind::ENGINE, &args),
+        Command::Consoles(args) => variants::run(Kind::CONSOLE, &args),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "rubus", &mut std::io::stdout());
             Ok(())

@@ -166,6 +166,23 @@ Examples:
   ros service disable gateway
   ros service disable --try 60s wifi")]
     Disable(Switch),
+    /// Add services of your own from a compose file
+    ///
+    /// The engine runs them. What of the Compose specification is not supported
+    /// is an error that names it.
+    #[command(after_help = "\
+Examples:
+  ros service add web.yaml
+  ros service add --name web compose.yaml
+  ros service enable web")]
+    Add(Add),
+    /// End services that were added, and forget their file
+    ///
+    /// Their volumes stay.
+    #[command(after_help = "\
+Examples:
+  ros service remove web")]
+    Remove(Names),
     /// Show all there is to know of a service
     ///
     /// Its state and how it last ended, what it waits for, what it may use, see
@@ -240,6 +257,16 @@ pub(crate) struct Switch {
     pub(crate) how: How,
     #[command(flatten)]
     pub(crate) names: Names,
+}
+
+/// What to add.
+#[derive(Args, Debug)]
+pub(crate) struct Add {
+    /// The compose file; `-` reads standard input
+    pub(crate) file: PathBuf,
+    /// What to call it, instead of what the file says or is called
+    #[arg(long)]
+    pub(crate) name: Option<String>,
 }
 
 /// What to look into.

@@ -12,11 +12,12 @@ use rubus_config::node::Node;
 use serde_json::Value;
 
 use crate::client::Client;
+use crate::compose::Projects;
 use crate::output::Output;
 
 /// Verbs of `ros service` that take names of services.
-const OF_SERVICES: [&str; 8] = [
-    "start", "stop", "restart", "enable", "disable", "inspect", "logs", "exec",
+const OF_SERVICES: [&str; 9] = [
+    "start", "stop", "restart", "enable", "disable", "inspect", "logs", "exec", "remove",
 ];
 
 /// What completions are made from.
@@ -38,8 +39,10 @@ struct Source<'a> {
 
 impl Knows for Source<'_> {
     fn services(&self) -> Vec<String> {
-        let services = self.client.services().unwrap_or_default();
-        services.into_iter().map(|it| it.name).collect()
+        let system = self.client.services().unwrap_or_default();
+        let compose = Projects::of(self.root).names().unwrap_or_default();
+        let system = system.into_iter().map(|it| it.name);
+        system.chain(compose.into_keys()).collect()
     }
 
     fn zones(&self) -> Vec<String> {

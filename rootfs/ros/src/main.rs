@@ -5,8 +5,10 @@ mod api;
 mod cli;
 mod client;
 mod complete;
+mod compose;
 mod config;
 mod elevate;
+mod engine;
 mod exec;
 mod host;
 mod inspect;
@@ -19,6 +21,7 @@ mod reference;
 #[cfg(test)]
 mod samples;
 mod service;
+mod services;
 mod table;
 mod text;
 mod timings;
@@ -30,7 +33,6 @@ use anyhow::Result;
 use clap::Parser;
 use rubus_config::power::PowerAction;
 
-use api::Action;
 use cli::{Cli, Command, Os, Service};
 use client::Client;
 use host::Host;
@@ -57,30 +59,11 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let host = Host::new(&cli.global.host);
     let output = Output::detect(no_color);
     match &cli.command {
-        Command::Ps(listing) | Command::Service(Service::Ps(listing)) => {
-            service::ps(&client, *listing, output)?;
+        Command::Ps(listing) => {
+            services::run(&client, &cli.global.host, &Service::Ps(*listing), output)?;
         }
-        Command::Logs(options) | Command::Service(Service::Logs(options)) => {
-            logs::run(&client, options, output)?;
-        }
-        Command::Service(Service::List(listing)) => service::list(&client, *listing, output)?,
-        Command::Service(Service::Start(names)) => {
-            service::act(&client, names, Action::Start, output)?;
-        }
-        Command::Service(Service::Stop(names)) => {
-            service::act(&client, names, Action::Stop, output)?;
-        }
-        Command::Service(Service::Restart(names)) => {
-            service::act(&client, names, Action::Restart, output)?;
-        }
-        Command::Service(Service::Enable(switch)) => {
-            config::switch(&client, &cli.global.host, switch, true, output)?;
-        }
-        Command::Service(Service::Disable(switch)) => {
-            config::switch(&client, &cli.global.host, switch, false, output)?;
-        }
-        Command::Service(Service::Inspect(options)) => inspect::run(&client, options, output)?,
-        Command::Service(Service::Exec(options)) => exec::run(&client, options)?,
+        Command::Logs(options) => services::logs(&client, &cli.global.host, options, output)?,
+        Command::Service(command) => services::run(&client, &cli.global.host, command, output)?,
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),

@@ -27,6 +27,13 @@ pub struct Service {
     /// (`services/NAME/variants/`): what `ros engine switch` takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// Its version, where that is not the version of a package.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// The package whose version is its version. A variant whose name ends in
+    /// a version, such as `docker-28`, is built only when it is that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version_of: Option<String>,
 
     // What its root filesystem is made of.
     /// Debian packages; everything they depend on comes along.

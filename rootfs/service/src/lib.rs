@@ -1,5 +1,6 @@
 //! The definition of a system service: what `service.toml` may say
-//! ([`definition`]) and how it is read ([`mod@parse`]), in which order services
+//! ([`definition`]) and how it is read ([`mod@parse`], also over another as a
+//! variant), in which order services
 //! start ([`graph`]), the OCI runtime configuration that follows from it
 //! ([`oci`]), and what the runtime reports of it ([`status`]).
 //!
@@ -20,7 +21,8 @@ pub mod suggest;
 pub mod syntax;
 pub mod units;
 mod validate;
+mod variant;
 
 pub use definition::{Health, Kind, Limits, Network, Probe, Restart, Root, Service};
 pub use identity::Identity;
-pub use parse::Error;
+pub use parse::{Error, Source};

@@ -3,7 +3,10 @@
 use std::{fmt, ops::Range};
 
 use serde::{Deserialize, de};
-use toml::de::{DeTable, DeValue};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
 
 use crate::{
     Service,
@@ -43,16 +46,10 @@ impl Service {
     /// messages call it.
     pub fn parse(name: &str, file: &str, text: &str) -> Result<Service, Error> {
         let source = Source { file, text };
-        let document =
-            DeTable::parse(text).map_err(|error| source.at(error.span(), None, error.message()))?;
-        check_keys(&source, document.get_ref())?;
+        let document = source.parse()?;
+        check_keys(source, "", document.get_ref())?;
         let mut service = Service::deserialize(toml::Deserializer::from(document.clone()))
-            .map_err(|error| {
-                let key = error
-                    .span()
-                    .and_then(|span| key_at(document.get_ref(), span.start));
-                source.at(error.span(), key, error.message())
-            })?;
+            .map_err(|error| source.wrong_value(document.get_ref(), &error))?;
         name.clone_into(&mut service.name);
         validate::check(&service).map_err(|problem| {
             let span = find(document.get_ref(), &problem.key);
@@ -62,13 +59,32 @@ impl Service {
     }
 }
 
-struct Source<'a> {
-    file: &'a str,
-    text: &'a str,
+/// The text of a definition.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// The file, as error messages call it.
+    pub file: &'a str,
+    /// Its content.
+    pub text: &'a str,
 }
 
-impl Source<'_> {
-    fn at(&self, span: Option<Range<usize>>, key: Option<String>, message: &str) -> Error {
+impl<'a> Source<'a> {
+    pub(crate) fn parse(&self) -> Result<Spanned<DeTable<'a>>, Error> {
+        DeTable::parse(self.text).map_err(|error| self.at(error.span(), None, error.message()))
+    }
+
+    /// An error of the values in this text.
+    pub(crate) fn wrong_value(&self, table: &DeTable<'_>, error: &toml::de::Error) -> Error {
+        let key = error.span().and_then(|span| key_at(table, span.start));
+        self.at(error.span(), key, error.message())
+    }
+
+    pub(crate) fn at(
+        &self,
+        span: Option<Range<usize>>,
+        key: Option<String>,
+        message: &str,
+    ) -> Error {
         let line = span.and_then(|span| {
             let before = self.text.as_bytes().get(..span.start)?;
             Some(before.iter().filter(|&&byte| byte == b'\n').count() + 1)
@@ -84,8 +100,12 @@ impl Source<'_> {
 
 /// Refuses keys that do not exist, in every table of the file. Serde would do
 /// so too, but without a suggestion.
-fn check_keys(source: &Source<'_>, table: &DeTable<'_>) -> Result<(), Error> {
-    check_table(source, "", table, fields_of::<Service>())?;
+pub(crate) fn check_keys(
+    source: Source<'_>,
+    prefix: &str,
+    table: &DeTable<'_>,
+) -> Result<(), Error> {
+    check_table(source, prefix, table, fields_of::<Service>())?;
     for (key, value) in table {
         let known = match key.get_ref().as_ref() {
             "health" => fields_of::<Health>(),
@@ -94,7 +114,7 @@ fn check_keys(source: &Source<'_>, table: &DeTable<'_>) -> Result<(), Error> {
             "groups" => fields_of::<Group>(),
             _ => continue,
         };
-        let prefix = format!("{}.", key.get_ref());
+        let prefix = format!("{prefix}{}.", key.get_ref());
         match value.get_ref() {
             DeValue::Table(inner) => check_table(source, &prefix, inner, known)?,
             DeValue::Array(list) => {
@@ -111,7 +131,7 @@ fn check_keys(source: &Source<'_>, table: &DeTable<'_>) -> Result<(), Error> {
 }
 
 fn check_table(
-    source: &Source<'_>,
+    source: Source<'_>,
     prefix: &str,
     table: &DeTable<'_>,
     known: &[&str],
@@ -136,7 +156,7 @@ fn check_table(
 }
 
 /// The place of the value of a dotted key.
-fn find(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
+pub(crate) fn find(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
     let (first, rest) = path
         .split_once('.')
         .map_or((path, None), |(first, rest)| (first, Some(rest)));
@@ -303,6 +323,12 @@ memory = "64M"
             ("devices = [\"/etc\"]", "devices", "not a device"),
             ("image = \"debian:13\"", "image", "digest"),
             (IMAGE_WITH_PACKAGES, "packages", "brings its own"),
+            ("version = \"1 2\"", "version", "not a version"),
+            (
+                "version = \"1\"\nversion_of = \"a\"",
+                "version",
+                "that of a; remove",
+            ),
             ("working_dir = \"app\"", "working_dir", "absolute"),
             ("directories = [\"../x\"]", "directories", "climb"),
             (

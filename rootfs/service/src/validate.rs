@@ -62,6 +62,7 @@ fn identity(service: &Service) -> Result<(), Problem> {
             ),
         );
     }
+    version(service)?;
     let has_program = service.command.first().is_some_and(|it| !it.is_empty());
     if !has_program && (service.image.is_none() || !service.command.is_empty()) {
         return problem("command", "is empty; name the program and its arguments");
@@ -93,6 +94,21 @@ fn identity(service: &Service) -> Result<(), Problem> {
         return problem("environment", format!("\"{key}\" cannot name a variable"));
     }
     Ok(())
+}
+
+fn version(service: &Service) -> Result<(), Problem> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || ".+~:-".contains(c);
+    match (&service.version, &service.version_of) {
+        (Some(_), Some(package)) => problem(
+            "version",
+            format!("the version is that of {package}; remove this, or `version_of`"),
+        ),
+        (Some(version), None) if version.is_empty() || !version.chars().all(plain) => problem(
+            "version",
+            format!("\"{version}\" is not a version; use letters, digits and . + ~ : -"),
+        ),
+        _ => Ok(()),
+    }
 }
 
 fn root_content(service: &Service) -> Result<(), Problem> {

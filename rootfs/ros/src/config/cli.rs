@@ -122,6 +122,11 @@ pub(crate) struct How {
 }
 
 impl How {
+    /// Whether the change is not to stay.
+    pub(crate) const fn is_tentative(self) -> bool {
+        self.dry_run || self.trial.is_some()
+    }
+
     /// When a trial that begins now ends: microseconds since the kernel
     /// started.
     pub(crate) fn ends_us(self, now_us: u64) -> Option<u64> {
