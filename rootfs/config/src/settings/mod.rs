@@ -11,6 +11,7 @@
 
 mod access;
 mod docker;
+mod firmware;
 mod network;
 mod system;
 pub mod values;
@@ -22,6 +23,7 @@ use serde_json::Value;
 
 pub use access::{Ssh, Sudo, User};
 pub use docker::{Docker, Gateway};
+pub use firmware::Firmware;
 pub use network::{Interface, Ipv6, Network, Ntp, Proxy, Route, Vlan, Wifi, WifiNetwork};
 pub use system::{Command, Encoding, Kernel, Logging, Watchdog, WriteFile};
 use values::{Hostname, Timezone, UserName};
@@ -54,6 +56,8 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Modules and parameters of the kernel.
     pub kernel: Kernel,
+    /// The firmware of a Raspberry Pi.
+    pub firmware: Firmware,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
     /// Logs of services.
@@ -89,6 +93,7 @@ impl Settings {
     /// The key, with dots between the levels, and what is wrong with it.
     pub fn check(&self) -> Result<(), (String, String)> {
         self.network.check()?;
+        self.firmware.check()?;
         self.gateway.check(&self.ssh)
     }
 }

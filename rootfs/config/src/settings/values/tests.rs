@@ -281,3 +281,16 @@ fn syslog_servers_are_a_protocol_and_a_host() {
     );
     refused::<SyslogServer>(&hostile());
 }
+
+#[test]
+fn lines_of_the_firmware_are_one_name_and_one_value() {
+    taken::<FirmwareLine>(&["gpu_mem=32", "hdmi_mode:1=16", "over_voltage=-2"].map(Value::from));
+    refused::<FirmwareLine>(
+        &[
+            "gpu_mem", "gpu_mem=", "=1", "[all]", "# x=1", "a=1 b", "Gpu=1", "a=1#",
+        ]
+        .map(Value::from),
+    );
+    refused::<FirmwareLine>(&[json!(format!("a={}", "x".repeat(95)))]);
+    refused::<FirmwareLine>(&hostile());
+}
