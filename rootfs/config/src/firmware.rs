@@ -27,19 +27,26 @@ pub fn config_txt(board: &str, lines: &[&str]) -> Option<String> {
 
 /// The sector with these lines; `None` when they do not fit.
 pub fn sector(lines: &[&str]) -> Option<String> {
+    fill(lines, SECTOR)
+}
+
+/// The same for a file that a person made shorter: so much of the sector is
+/// left.
+pub fn fill(lines: &[&str], room: usize) -> Option<String> {
     let mut text = HEAD.to_owned();
     for line in lines {
         text += line;
         text.push('\n');
     }
-    let left = SECTOR.checked_sub(text.len())?;
+    let left = room.checked_sub(text.len())?;
     text.extend(std::iter::repeat_n('\n', left));
     Some(text)
 }
 
-/// Whether the last sector of a `config.txt` is the one for these lines.
-pub fn is_sector(sector: &[u8]) -> bool {
-    sector.len() == SECTOR && sector.starts_with(HEAD.as_bytes())
+/// Whether what is in the last sector of a `config.txt` is the place for these
+/// lines.
+pub fn is_place(sector: &[u8]) -> bool {
+    sector.starts_with(HEAD.as_bytes())
 }
 
 #[cfg(test)]
@@ -58,11 +65,11 @@ mod tests {
             let text = config_txt(board, &["gpu_mem=32", "hdmi_group=1"]).unwrap();
             assert!(text.starts_with(board) && text.len().is_multiple_of(SECTOR));
             let last = &text[text.len() - SECTOR..];
-            assert!(is_sector(last.as_bytes()));
+            assert!(is_place(last.as_bytes()));
             assert!(last.contains("\n[all]\ngpu_mem=32\nhdmi_group=1\n\n"));
             assert_eq!(sector(&["gpu_mem=32", "hdmi_group=1"]).unwrap(), last);
         }
-        assert!(!is_sector(&[b'\n'; SECTOR]) && !is_sector(b""));
+        assert!(!is_place(&[b'\n'; SECTOR]) && !is_place(b""));
     }
 
     #[test]
@@ -71,5 +78,10 @@ mod tests {
         assert!(sector(&[&fits]).is_some());
         assert!(sector(&[&fits, "y"]).is_none());
         assert!(config_txt("", &[&format!("{fits}x")]).is_none());
+        assert_eq!(
+            fill(&["a=1"], HEAD.len() + 6).unwrap(),
+            format!("{HEAD}a=1\n\n\n")
+        );
+        assert!(fill(&["a=1"], HEAD.len() + 3).is_none());
     }
 }

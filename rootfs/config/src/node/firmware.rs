@@ -16,7 +16,7 @@ use rustix::ioctl;
 
 use super::Node;
 use crate::files;
-use crate::firmware::{SECTOR, is_sector, sector};
+use crate::firmware::{SECTOR, fill, is_place};
 use crate::paths;
 use crate::settings::Firmware;
 
@@ -50,8 +50,6 @@ impl Node {
         if !self.has_firmware() {
             return Ok(());
         }
-        let wanted =
-            sector(&settings.lines()).ok_or_else(|| io::Error::other("the lines do not fit"))?;
         let written = self.inside(paths::USER_CONFIG_FOLDER).join(WRITTEN);
         let last = match fs::read_to_string(&written) {
             Ok(text) => text,
@@ -63,7 +61,7 @@ impl Node {
         if lines == last {
             return Ok(());
         }
-        self.replace_last_sector(wanted.as_bytes())?;
+        self.replace_last_sector(&settings.lines())?;
         fs::create_dir_all(self.inside(paths::USER_CONFIG_FOLDER))?;
         files::replace(&written, lines.as_bytes(), 0o600)
     }
@@ -72,24 +70,19 @@ impl Node {
         self.inside(paths::SLOT).join("config.txt")
     }
 
-    fn replace_last_sector(&self, wanted: &[u8]) -> io::Result<()> {
+    fn replace_last_sector(&self, lines: &[&str]) -> io::Result<()> {
         let file = File::open(self.config_txt())?;
         let length = file.metadata()?.len();
-        let mut last = vec![0; SECTOR];
-        let start = length
-            .checked_sub(SECTOR as u64)
-            .filter(|start| start.is_multiple_of(SECTOR as u64))
-            .ok_or_else(no_place)?;
+        let start = length.saturating_sub(1) / SECTOR as u64 * SECTOR as u64;
+        let mut last = vec![0; usize::try_from(length - start).unwrap_or(0)];
         file.read_exact_at(&mut last, start)?;
-        if !is_sector(&last) {
-            return Err(no_place());
-        }
+        let wanted = fill(lines, last.len()).filter(|_| is_place(&last));
+        let wanted = wanted.ok_or_else(no_place)?.into_bytes();
         if last == wanted {
             return Ok(());
         }
         let offset = offset_on_device(&file, start)?;
-        let device = self.device(&file)?;
-        replace(&device, offset, &last, wanted)?;
+        replace(&self.device(&file)?, offset, &last, &wanted)?;
         // The filesystem has the old content in memory.
         fadvise(&file, 0, None, Advice::DontNeed)?;
         file.read_exact_at(&mut last, start)?;
@@ -121,7 +114,7 @@ impl Node {
 }
 
 fn no_place() -> io::Error {
-    io::Error::other("it has no place for lines of the settings; write the image to the card anew")
+    io::Error::other("it has no place left for these lines; write the image to the card anew")
 }
 
 /// Where on its partition a place in a file is.
@@ -149,21 +142,23 @@ fn ask<const OPCODE: ioctl::Opcode>(file: &File, mut number: c_int) -> io::Resul
     Ok(number)
 }
 
-/// Replaces a sector of a device, if it is the one that is meant.
+/// Replaces what a file has of a sector of a device, if it is the one that is
+/// meant.
 fn replace(device: &File, offset: u64, old: &[u8], new: &[u8]) -> io::Result<()> {
     let mut sector = Aligned([0; SECTOR]);
     device.read_exact_at(&mut sector.0, offset)?;
-    if sector.0 != *old {
+    let of_file = &mut sector.0[..old.len()];
+    if of_file != old {
         return Err(io::Error::other("its place on the card is another"));
     }
-    sector.0.copy_from_slice(new);
+    of_file.copy_from_slice(new);
     device.write_all_at(&sector.0, offset)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::firmware::config_txt;
+    use crate::firmware::{config_txt, sector};
 
     #[test]
     fn only_the_sector_that_is_meant_is_replaced() {
@@ -184,6 +179,10 @@ mod tests {
         replace(512).unwrap();
         let after = fs::read_to_string(&path).unwrap();
         assert_eq!(after, before.replace("gpu_mem=32", "gpu_mem=64"));
+        // Of a shorter file the rest of the sector is nobody's.
+        super::replace(&device, 1024, b"yyy", b"zzz").unwrap();
+        let after = fs::read_to_string(&path).unwrap();
+        assert!(after.ends_with(&format!("zzz{}", "y".repeat(SECTOR - 3))));
     }
 
     #[test]
@@ -207,7 +206,7 @@ mod tests {
         fs::write(slot.join("config.txt"), &text).unwrap();
         node.write_firmware(&settings).unwrap();
         // Taken out by a person: they stay out until they change.
-        let text = config_txt("arm_64bit=1\n", &[]).unwrap();
+        let text = text.replace("gpu_mem=64\n", "");
         fs::write(slot.join("config.txt"), &text).unwrap();
         node.write_firmware(&settings).unwrap();
         assert_eq!(fs::read_to_string(slot.join("config.txt")).unwrap(), text);
