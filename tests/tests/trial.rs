@@ -53,7 +53,7 @@ fn logs_outlive_a_reboot(node: &mut Node) {
     let before = node.ssh("ros logs --json -n 1 ntp");
     // The connection may end before the command does.
     node.try_ssh("ros os reboot");
-    thread::sleep(Duration::from_secs(10));
+    node.wait_console("restarts", MINUTE);
     wait_ready(node);
     let kept = node.ssh("ros logs --json ntp");
     assert!(kept.contains(before.trim()), "{before} is not in {kept}");
