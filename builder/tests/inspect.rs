@@ -60,7 +60,7 @@ fn manifest(files: &Files) -> Manifest {
                     description: "Network time".into(),
                     enabled: true,
                     packages: BTreeMap::from([("chrony".into(), "4.6".into())]),
-                    image: None,
+                    ..ServiceEntry::default()
                 },
             ),
         ]),

@@ -9,9 +9,11 @@ use rubus_service::{Identity, mounts, oci};
 use super::{plan::Plan, requests};
 use crate::{
     compose::{
+        dpkg::Installed,
         service::{self, Parts, Program},
         system,
     },
+    debian::deb::Control,
     functions,
     kernel::{Kernel, firmware::Firmware},
     oci as image,
@@ -22,6 +24,10 @@ use crate::{
 
 /// Unpacked packages, by the name of their set.
 pub(super) type Sets<'a> = BTreeMap<String, Vec<&'a Tree>>;
+
+/// What packages say of themselves, in the order of their trees, by the name of
+/// their set: only of those that have a dpkg to know it.
+pub(super) type Controls = BTreeMap<String, Vec<Control>>;
 
 /// An image of a registry.
 pub(super) struct Pulled {
@@ -35,6 +41,7 @@ pub(super) struct Pulled {
 pub(super) struct Pieces<'a> {
     pub(super) plan: &'a Plan,
     pub(super) sets: &'a Sets<'a>,
+    pub(super) controls: &'a Controls,
     /// By the folder of the bundle that each is for.
     pub(super) images: &'a BTreeMap<String, Pulled>,
     pub(super) programs: &'a Programs,
@@ -76,6 +83,7 @@ impl Pieces<'_> {
             Node::file(0o600, toml::to_string_pretty(&self.plan.settings.layer()?)?),
         )?;
         tree.merge(inside(paths::FUNCTIONS), &self.functions()?)?;
+        tree.merge(inside(paths::CATALOGUE), &self.plan.catalogue)?;
         for bundle in &self.plan.bundles {
             let made = self
                 .bundle(bundle, &tree)
@@ -115,9 +123,15 @@ impl Pieces<'_> {
         };
         let mut base = self.sets.get(&bundle.set).cloned().unwrap_or_default();
         base.extend(image.map(|image| &image.tree));
+        let installed = self.controls.get(&bundle.set).into_iter().flatten();
+        let installed = installed
+            .zip(&base)
+            .map(|(control, files)| Installed { control, files })
+            .collect();
         let mut root = service::root(
             service,
             &Parts {
+                installed,
                 base,
                 program,
                 overlays: self.plan.overlays[&bundle.folder].clone(),

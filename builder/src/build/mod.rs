@@ -16,7 +16,7 @@ use rubus_config::image::ImageInfo;
 
 pub use self::pack::image_path;
 use self::{
-    assemble::{Pieces, Pulled, Sets},
+    assemble::{Controls, Pieces, Pulled, Sets},
     pack::{Parts, cores},
     plan::Plan,
     record::Record,
@@ -24,7 +24,7 @@ use self::{
 use crate::{
     cli::Compress,
     config::Config,
-    debian::deb::{self, Deb},
+    debian::deb::{self, Control, Deb},
     image::output::Finished,
     kernel::{self, Kernel, firmware},
     lock::LockedPackage,
@@ -101,6 +101,7 @@ pub fn run(
     let kernel = ui.step("Kernel", |_| prepare_kernel(&plan, context))?;
 
     let sets = unpacked.sets(&plan)?;
+    let controls = controls(&plan, context)?;
     let firmware = firmware::select(&plan.board, &unpacked.firmware(&plan)?)?;
     let build_id = build_id(&plan, &programs)?;
     let info = ImageInfo {
@@ -113,6 +114,7 @@ pub fn run(
     let pieces = Pieces {
         plan: &plan,
         sets: &sets,
+        controls: &controls,
         images: &unpacked.images,
         programs: &programs,
         kernel: &kernel,
@@ -227,6 +229,20 @@ impl Unpacked {
             })
             .collect())
     }
+}
+
+/// Reads what the packages of roots with dpkg say of themselves.
+fn controls(plan: &Plan, context: &Context) -> Result<Controls> {
+    let mut controls = Controls::new();
+    for bundle in &plan.bundles {
+        let packages = plan.set(&bundle.set)?;
+        if packages.iter().any(|package| package.name == "dpkg") {
+            let paths = packages.iter().map(|it| context.cache.path(&it.sha256));
+            let read = paths.map(|path| Control::read(&path));
+            controls.insert(bundle.set.clone(), read.collect::<Result<_>>()?);
+        }
+    }
+    Ok(controls)
 }
 
 fn prepare_kernel(plan: &Plan, context: &Context) -> Result<Kernel> {

@@ -3,6 +3,7 @@
 
 pub mod accounts;
 mod certificates;
+pub mod dpkg;
 mod glob;
 pub mod overlay;
 pub mod service;

@@ -3,7 +3,11 @@
 use anyhow::{Context, Result, ensure};
 use rubus_service::Service;
 
-use super::{accounts, certificates, glob, skeleton};
+use super::{
+    accounts, certificates,
+    dpkg::{self, Installed},
+    glob, skeleton,
+};
 use crate::{
     oci,
     tree::{Content, Node, Tree},
@@ -14,6 +18,8 @@ use crate::{
 pub struct Parts<'a> {
     /// Unpacked packages, or the layers of an image as one tree.
     pub base: Vec<&'a Tree>,
+    /// The packages, where dpkg is to know them.
+    pub installed: Vec<Installed<'a>>,
     /// Our own program, when the service has one.
     pub program: Option<Program>,
     /// Folders laid over it, in this order.
@@ -83,10 +89,13 @@ pub fn root(service: &Service, parts: &Parts) -> Result<Tree> {
     if service.image.is_none() {
         accounts::write(&mut tree, &service.users, &service.groups)?;
     }
+    if !parts.installed.is_empty() {
+        dpkg::write_database(&mut tree, &parts.installed)?;
+    }
     for overlay in &parts.overlays {
         tree.merge("", overlay)?;
     }
-    certificates::write_bundle(&mut tree)?;
+    certificates::write_bundle(&mut tree, !parts.installed.is_empty())?;
     tree.retain(|path, _| {
         !service
             .remove
@@ -193,6 +202,7 @@ mod tests {
         let packages = tree(&["usr/sbin/iptables-nft", "usr/share/junk/a", "etc/x"]);
         let parts = Parts {
             base: vec![&packages],
+            installed: Vec::new(),
             program: Some(Program {
                 name: "ours".to_owned(),
                 content: "elf".into(),
@@ -216,6 +226,7 @@ mod tests {
             &service(""),
             &Parts {
                 base: Vec::new(),
+                installed: Vec::new(),
                 program: None,
                 overlays: Vec::new(),
             },

@@ -4,6 +4,7 @@
 //! who compose an image, without running any of them.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufReader, Read},
     path::{Path, PathBuf},
@@ -135,22 +136,55 @@ pub fn unpack_all(
 /// # Errors
 /// When it is not a package, or has no such file.
 pub fn control(path: &Path) -> Result<String> {
-    let reading = || format!("cannot read {}", path.display());
-    let archive = member(path, "control.tar").with_context(reading)?;
-    let mut archive = ::tar::Archive::new(archive.take(MAX_CONTROL));
-    for entry in archive.entries().with_context(reading)? {
-        let entry = entry.with_context(reading)?;
-        let name = entry.path_bytes();
-        if name.strip_prefix(b"./").unwrap_or(&name) == b"control" {
-            let mut text = String::new();
-            entry
-                .take(MAX_CONTROL)
-                .read_to_string(&mut text)
-                .with_context(reading)?;
-            return Ok(text);
-        }
+    Ok(Control::read(path)?.fields)
+}
+
+/// What comes with a package about it.
+#[derive(Clone, Debug, Default)]
+pub struct Control {
+    /// The text of its `control` file.
+    pub fields: String,
+    /// The other files, such as `conffiles` and `postinst`, by their names.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+impl Control {
+    /// Reads it from a package.
+    ///
+    /// # Errors
+    /// When it is not a package, or does not say anything of itself.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::unpack(path).with_context(|| format!("cannot read {}", path.display()))
     }
-    bail!("{} has no control file", path.display())
+
+    fn unpack(path: &Path) -> Result<Self> {
+        let archive = member(path, "control.tar")?;
+        let mut archive = ::tar::Archive::new(archive.take(MAX_CONTROL));
+        let mut control = Self::default();
+        for entry in archive.entries()? {
+            let entry = entry?;
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
+            // Their names become names of files; Debian has no others.
+            let plain = !name.is_empty()
+                && name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+            if !plain || !entry.header().entry_type().is_file() {
+                continue;
+            }
+            let mut content = Vec::new();
+            entry.take(MAX_CONTROL).read_to_end(&mut content)?;
+            if name == "control" {
+                control.fields =
+                    String::from_utf8(content).context("its control file is no text")?;
+            } else {
+                control.files.insert(name, content);
+            }
+        }
+        ensure!(!control.fields.is_empty(), "it has no control file");
+        Ok(control)
+    }
 }
 
 /// Opens the files of a package.

@@ -231,6 +231,21 @@ fn what_is_wrong_is_named_with_its_line_and_the_way_out() {
 }
 
 #[test]
+fn the_catalogue_is_read() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../services/catalogue");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let project = Project::parse(&path.display().to_string(), &name, &text).unwrap();
+        assert!(project.description.is_some(), "{name}");
+        count += 1;
+    }
+    assert!(count > 0);
+}
+
+#[test]
 fn any_text_is_read_or_refused() {
     // Pieces of files in any order, by a small generator that is always the same.
     let pieces = [

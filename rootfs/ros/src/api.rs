@@ -5,6 +5,7 @@ use rubus_config::power::PowerAction;
 use rubus_service::Service;
 use rubus_service::status::{State, Status};
 use rubus_service::suggest::nearest;
+use rubus_service::variants::{Named, Variants};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Body, Client, ClientError, Wait, escape};
@@ -109,6 +110,44 @@ impl Client {
         let wait = if follow { Wait::Long } else { Wait::Short };
         self.stream(&logs_path(name, tail, follow), wait)
             .map_err(|e| self.explain(name, e))
+    }
+
+    /// The variants of a service.
+    pub(crate) fn variants(&self, service: &str) -> Result<Variants, ClientError> {
+        self.get(&format!("/v1/services/{}/variants", escape(service)))
+            .map_err(|e| self.explain(service, e))
+    }
+
+    /// Begins a switch to another variant.
+    pub(crate) fn switch_variant(
+        &self,
+        service: &str,
+        variant: &str,
+    ) -> Result<Variants, ClientError> {
+        self.name_variant(service, "switch", variant)
+    }
+
+    /// Chooses the variant that the next boot tries.
+    pub(crate) fn enable_variant(
+        &self,
+        service: &str,
+        variant: &str,
+    ) -> Result<Variants, ClientError> {
+        self.name_variant(service, "enable", variant)
+    }
+
+    fn name_variant(
+        &self,
+        service: &str,
+        what: &str,
+        variant: &str,
+    ) -> Result<Variants, ClientError> {
+        let named = Named {
+            variant: variant.to_owned(),
+        };
+        let body =
+            serde_json::to_string(&named).map_err(|e| ClientError::Garbled(e.to_string()))?;
+        self.ask(&format!("/v1/services/{}/{what}", escape(service)), &body)
     }
 
     /// The boot.

@@ -21,6 +21,7 @@ Examples:
   ros logs -f docker          what the engine says, as it says it
   ros service restart ntp     start a service anew
   ros config set hostname n1  change a setting
+  ros engine list             which Docker engines there are
   ros os status               how the node is
   ros os status --timings     where the time of the boot went
 
@@ -83,6 +84,24 @@ Examples:
   ros config schema --list    every key, and what it means"
     )]
     Config(crate::config::cli::Config),
+    /// List and switch Docker engines
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ros engine list
+  ros engine switch docker-28"
+    )]
+    Engine(crate::variants::cli::Engine),
+    /// List and switch consoles, in which people log in
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ros console list
+  ros console switch debian"
+    )]
+    Console(crate::variants::cli::Console),
     /// Show, restart and switch off the system
     #[command(
         subcommand,

@@ -117,6 +117,16 @@ impl Client {
             .map(drop)
     }
 
+    /// `POST path` with JSON, read as JSON.
+    pub(crate) fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &str,
+    ) -> Result<T, ClientError> {
+        let answer = self.request("POST", path, &[], Some(body), Wait::Short)?;
+        from_json(&answer.bytes()?)
+    }
+
     /// `GET path`, read as it comes.
     pub(crate) fn stream(&self, path: &str, wait: Wait) -> Result<Body, ClientError> {
         self.request("GET", path, &[], None, wait)

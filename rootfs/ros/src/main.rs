@@ -25,6 +25,7 @@ mod services;
 mod table;
 mod text;
 mod timings;
+mod variants;
 
 use std::io;
 use std::process::ExitCode;
@@ -65,6 +66,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Logs(options) => services::logs(&client, &cli.global.host, options, output)?,
         Command::Service(command) => services::run(&client, &cli.global.host, command, output)?,
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
+        Command::Engine(command) => variants::engine(&client, command, output)?,
+        Command::Console(command) => variants::console(&client, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,

@@ -55,6 +55,8 @@ struct OnTrial {
 struct Services {
     ready: usize,
     not_ready: Vec<NotReady>,
+    /// What people should know of services, also of those that are well.
+    notices: Vec<String>,
 }
 
 /// A service that should be ready and is not.
@@ -138,6 +140,11 @@ fn sum_up(services: &[Status]) -> Services {
                 reason: service.reason.clone(),
             })
             .collect(),
+        notices: services
+            .iter()
+            .filter(|service| !service.notice.is_empty())
+            .map(|service| format!("{}: {}", service.name, service.notice))
+            .collect(),
     }
 }
 
@@ -217,6 +224,13 @@ fn render(report: &Report, style: Style) -> String {
             width: None,
             ..style
         });
+    }
+    let notices = report.services.iter().flat_map(|it| &it.notices);
+    for (number, notice) in notices.enumerate() {
+        if number == 0 {
+            out += "\nABOUT THE SERVICES\n";
+        }
+        out += &format!("{}\n", text::printable(notice));
     }
     if let Some(configuration) = &report.configuration {
         out += &render_configuration(configuration);
@@ -372,6 +386,22 @@ NOT READY  STATE      REASON
 docker     unhealthy  its health check failed 3 times
 gateway    waiting
 "
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_service_that_is_not_what_was_chosen_is_told() {
+        let docker = Status {
+            notice: "docker-26.1.5 runs instead of docker-28".into(),
+            ..service("docker", State::Ready)
+        };
+        let text = render(&report(&[docker]), Style::default());
+        assert!(
+            text.ends_with(
+                "Services  1 ready\n\nABOUT THE SERVICES\n\
+                 docker: docker-26.1.5 runs instead of docker-28\n"
             ),
             "{text}"
         );

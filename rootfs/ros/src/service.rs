@@ -144,19 +144,22 @@ fn running(services: &[Status], now_us: u64, style: Style) -> String {
     table.render(style) + &reasons(services.iter())
 }
 
-/// Why services are as they are, below a table: a reason is a sentence, too
+/// Why services are as they are, and what else there is to know of them, below
+/// a table: a reason is a sentence, too
 /// long for a column and too good to cut.
 fn reasons<'a>(services: impl Iterator<Item = &'a Status>) -> String {
     let mut out = String::new();
-    for service in services.filter(|it| !it.reason.is_empty()) {
-        if out.is_empty() {
-            out.push('\n');
+    for service in services {
+        for line in [&service.reason, &service.notice] {
+            if line.is_empty() {
+                continue;
+            }
+            if out.is_empty() {
+                out.push('\n');
+            }
+            let (name, line) = (text::printable(&service.name), text::printable(line));
+            out += &format!("{name}: {line}\n");
         }
-        let (name, reason) = (
-            text::printable(&service.name),
-            text::printable(&service.reason),
-        );
-        out += &format!("{name}: {reason}\n");
     }
     out
 }

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,6 +34,7 @@ use crate::{
     ring::Ring,
     saved::Saved,
     supervisor::Supervisor,
+    switch::{self, Switch},
     trial::TrialClock,
 };
 
@@ -41,13 +43,19 @@ pub(crate) struct Daemon {
     pub(crate) options: Options,
     pub(crate) reactor: Reactor,
     pub(crate) supervisor: Supervisor,
+    /// Which variant each service is, by its number.
+    pub(crate) switches: Vec<Switch>,
+    /// The bundle of that.
+    pub(crate) bundles: Vec<PathBuf>,
+    /// What follows from what happened around switches, and is to be done.
+    pub(crate) switch_effects: Vec<(usize, switch::Effect)>,
     /// By the number of the service; `None` where it could not be made.
     logs: Vec<Option<Log>>,
     scratch: Scratch,
     pub(crate) keeper: Keeper,
     /// Streams that have more to read at once.
     eager: BTreeSet<(usize, usize)>,
-    jobs: Jobs,
+    pub(crate) jobs: Jobs,
     /// First processes of services that are children of ours.
     mains: BTreeMap<i32, usize>,
     /// Children that ended before anybody knew what they were.
@@ -104,9 +112,16 @@ impl Daemon {
             .units()
             .map(|(index, unit)| open_log(&options, &reactor, index, &unit.service.name))
             .collect();
+        let bundles = supervisor
+            .units()
+            .map(|(_, unit)| options.services.join(&unit.service.name))
+            .collect();
         Ok(Daemon {
             clients: Clients::listen(&options.socket(), &reactor)?,
             reactor,
+            switches: Vec::new(),
+            bundles,
+            switch_effects: Vec::new(),
             supervisor,
             logs,
             scratch: Scratch::new()?,
@@ -163,21 +178,26 @@ impl Daemon {
         }
         loop {
             let effects = self.supervisor.settle(now);
+            self.look_at_switches(now);
+            let switch_effects = std::mem::take(&mut self.switch_effects);
             // Written before it is done: a runtime that is killed in between
             // leaves one that looks for what may have been done.
             if self.supervisor.take_changed() {
-                let saved = Saved::of(&self.supervisor, self.first_start);
+                let saved = Saved::of(&self.supervisor, &self.switches, self.first_start);
                 let path = self.options.saved_state();
                 if let Err(error) = saved.write(&path) {
                     report(format_args!("cannot write {}: {error}", path.display()));
                 }
             }
             self.forget_trial();
-            if effects.is_empty() {
+            if effects.is_empty() && switch_effects.is_empty() {
                 break;
             }
             for (unit, action) in effects {
                 self.execute(unit, action, now);
+            }
+            for (unit, effect) in switch_effects {
+                self.carry_out(unit, effect, now);
             }
         }
         self.answer_wishes();
@@ -198,6 +218,7 @@ impl Daemon {
             .chain(self.trial.deadline())
             .chain(self.keeper.deadline())
             .chain(self.clients.deadline())
+            .chain(self.switches.iter().filter_map(Switch::deadline))
             .min()
     }
 
@@ -299,9 +320,10 @@ impl Daemon {
 
     fn launch(&mut self, unit: usize, now: Micros) {
         let service = &self.supervisor.unit(unit).service;
-        let launched = bundle::prepare(&self.options, service).and_then(|()| {
+        let bundle = &self.bundles[unit];
+        let launched = bundle::prepare(&self.options, bundle, service).and_then(|()| {
             self.jobs
-                .launch(&self.options, unit, service, now)
+                .launch(&self.options, unit, bundle, service, now)
                 .map_err(|error| {
                     format!("cannot run {}: {error}", self.options.oci_runtime.display())
                 })
@@ -440,10 +462,11 @@ impl Daemon {
                 let result = match exit {
                     Exit::Code(0) => Ok(()),
                     _ if job.overdue => Err(self.no_answer(unit)),
-                    _ => Err(job.complaint().unwrap_or_else(|| exit.to_string())),
+                    _ => Err(job.last_words().unwrap_or_else(|| exit.to_string())),
                 };
                 self.supervisor.dispatch(unit, Event::Probed(result), now);
             }
+            Role::Drain | Role::Gate => self.switch_command_ended(&mut job, exit),
             Role::Clean => {
                 bundle::clear(&self.options, &self.supervisor.unit(unit).service);
                 self.supervisor.dispatch(unit, Event::Cleaned, now);

@@ -1,12 +1,13 @@
 //! Starts and supervises the system services of Rubus as OCI containers.
 //!
 //! The lives of services are decided by pure functions ([`machine`],
-//! [`supervisor`]); [`daemon`] carries out what they say and tells them what
+//! [`supervisor`], [`switch`]); [`daemon`] carries out what they say and tells them what
 //! happened. When this process is killed, services go on, and the next one
 //! takes them over ([`takeover`]).
 
 mod api;
 mod bundle;
+mod cause;
 mod cgroup;
 mod clients;
 mod clock;
@@ -28,8 +29,11 @@ mod saved;
 mod serve;
 mod settings;
 mod supervisor;
+mod switch;
+mod switching;
 mod takeover;
 mod trial;
+mod variants;
 
 use std::process::ExitCode;
 

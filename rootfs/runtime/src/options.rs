@@ -115,6 +115,16 @@ impl Options {
         self.run.join("roots")
     }
 
+    /// What was chosen of the variants of services.
+    pub(crate) fn variants_record(&self) -> PathBuf {
+        self.state.join("variants.json")
+    }
+
+    /// Where variants lie that were added, one folder a service.
+    pub(crate) fn added_variants(&self) -> PathBuf {
+        self.state.join("variants")
+    }
+
     /// Where the layers of roots lie that are kept.
     pub(crate) fn kept_roots(&self) -> PathBuf {
         self.state.join("roots")

@@ -39,16 +39,19 @@ impl Daemon {
             }
             Call::Start(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor.dispatch(unit, Event::Start, now);
                 self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Restart(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor.dispatch(unit, Event::Restart, now);
                 self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Reload(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 if !self.reload(unit, now) {
                     return Ok(Some(http::json(200, &self.status(unit))));
                 }
@@ -56,6 +59,7 @@ impl Daemon {
             }
             Call::Stop(name) => {
                 let unit = self.find(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor
                     .dispatch(unit, Event::Stop { kill_by: None }, now);
                 self.clients.wait(client, Wish::Down(unit));
@@ -99,6 +103,28 @@ impl Daemon {
                 let answer = serde_json::json!({ "trial_ends_us": self.trial.ends() });
                 return Ok(Some(http::json(200, &answer)));
             }
+            Call::Variants(name) => {
+                let unit = self.find(&name)?;
+                return Ok(Some(http::json(200, &self.variants(unit))));
+            }
+            Call::Switch { service, variant } => {
+                let unit = self.find_for_start(&service)?;
+                self.begin_switch(unit, &variant)?;
+                return Ok(Some(http::json(202, &self.variants(unit))));
+            }
+            Call::Enable { service, variant } => {
+                let unit = self.find(&service)?;
+                self.enable_variant(unit, &variant)?;
+                return Ok(Some(http::json(200, &self.variants(unit))));
+            }
+            Call::RemoveVariant { service, variant } => {
+                let unit = self.find(&service)?;
+                let aside = self.remove_variant(unit, &variant)?;
+                return Ok(Some(http::json(
+                    200,
+                    &serde_json::json!({ "aside": aside }),
+                )));
+            }
             Call::Boot => {
                 let boot = Boot {
                     steps: self.boot_steps(),
@@ -133,6 +159,7 @@ impl Daemon {
 
     fn status(&self, unit: usize) -> Status {
         let mut status = self.supervisor.status(unit);
+        status.notice.clone_from(&self.switches[unit].notice);
         if status.pid.is_some() {
             status.memory = Cgroup::of(&self.options.cgroup, &status.name).memory();
         }

@@ -101,6 +101,19 @@ impl Supervisor {
         self.units[index].machine = machine;
     }
 
+    /// Makes a service another variant of itself; nothing of it may run.
+    pub(crate) fn replace(&mut self, index: usize, service: Service) {
+        let unit = &mut self.units[index];
+        unit.rules = Rules::from(&service);
+        unit.service = service;
+        self.changed = true;
+    }
+
+    /// Has [`Supervisor::take_changed`] say so.
+    pub(crate) fn mark_changed(&mut self) {
+        self.changed = true;
+    }
+
     /// Goes on with a shutdown that a former runtime began.
     pub(crate) fn restore_shutdown(&mut self, shutdown: Option<Shutdown>) {
         self.shutdown = shutdown;
@@ -275,6 +288,8 @@ impl Supervisor {
             exit: machine.exit,
             memory: None,
             reason: machine.reason.clone(),
+            variant: service.variant.clone(),
+            notice: String::new(),
         }
     }
 

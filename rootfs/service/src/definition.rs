@@ -122,6 +122,9 @@ pub struct Service {
     /// restarted for that.
     #[serde(default)]
     pub reload_signal: Option<String>,
+    /// What is done around a switch to another variant.
+    #[serde(default)]
+    pub switch: Switch,
 
     // What it may see and do.
     /// Its network.
@@ -294,6 +297,23 @@ pub struct Limits {
     pub cpu_weight: Option<u32>,
     /// Open files.
     pub open_files: Option<u64>,
+}
+
+/// Commands around a switch from one variant of a service to another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// A command run inside the old variant before it is stopped, so that it
+    /// can make ready for that. When it fails, the old one goes on, so it has
+    /// to leave things as they were then.
+    #[serde(default)]
+    pub drain: Vec<String>,
+    /// A command run inside the new variant once it is ready; when it fails,
+    /// the old one comes back. The last line that it prints is what people are
+    /// told: what is well, or what is not.
+    #[serde(default)]
+    pub gate: Vec<String>,
 }
 
 /// A health check.

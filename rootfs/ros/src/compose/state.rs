@@ -44,6 +44,8 @@ pub(crate) fn of(project: &Project, containers: &[Listed]) -> Status {
         exit: None,
         memory: None,
         reason: reason(state, containers, missing),
+        notice: String::new(),
+        variant: None,
     }
 }
 
