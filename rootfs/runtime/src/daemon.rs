@@ -23,15 +23,14 @@ use crate::{
     clients::Clients,
     clock,
     jobs::{Job, Jobs, Role},
-    keep::Keeper,
-    logs::{self, Log, STREAMS, Scratch},
+    keep::{self, Keeper},
+    logs::{Log, STREAMS, Scratch},
     machine::{Action, Event, Micros, Process},
     options::Options,
     probe::{Progress, SocketProbe},
     process,
     reactor::{Reactor, Token},
     report::report,
-    ring::Ring,
     saved::Saved,
     supervisor::Supervisor,
     switch::{self, Switch},
@@ -106,7 +105,7 @@ impl Daemon {
         let supervisor = Supervisor::new(bundle::load(&options));
         let keeper = Keeper::new(&options);
         if bundle::settings(&options).is_some_and(|it| it.logging.persist) {
-            restore_logs(&keeper, &options, &supervisor);
+            keeper.restore_all(&options.logs(), &supervisor);
         }
         let logs = supervisor
             .units()
@@ -153,7 +152,7 @@ impl Daemon {
             }
             let now = clock::now();
             if let Some(action) = self.supervisor.shutdown_complete(now) {
-                self.keeper.keep(rings(&self.supervisor, &self.logs));
+                self.keeper.keep(keep::rings(&self.supervisor, &self.logs));
                 return Ok(Some(action));
             }
             let timeout = if more {
@@ -264,7 +263,7 @@ impl Daemon {
         }
         self.look_again(now);
         self.end_trial(now);
-        let rings = rings(&self.supervisor, &self.logs);
+        let rings = keep::rings(&self.supervisor, &self.logs);
         self.keeper.keep_when_due(rings, now);
     }
 
@@ -548,26 +547,6 @@ impl Daemon {
 
     pub(crate) fn log(&self, unit: usize) -> Option<&Log> {
         self.logs.get(unit)?.as_ref()
-    }
-}
-
-/// The rings of all services, by name.
-fn rings<'a>(
-    supervisor: &'a Supervisor,
-    logs: &'a [Option<Log>],
-) -> impl Iterator<Item = (&'a str, &'a Ring)> {
-    let named = supervisor.units().zip(logs);
-    named.filter_map(|((_, unit), log)| Some((unit.service.name.as_str(), &log.as_ref()?.ring)))
-}
-
-/// Puts what was kept of the logs before those of this boot.
-fn restore_logs(keeper: &Keeper, options: &Options, supervisor: &Supervisor) {
-    let boot = logs::own_line("the node booted").unwrap_or_default();
-    for (_, unit) in supervisor.units() {
-        let name = &unit.service.name;
-        if let Err(error) = keeper.restore(&options.logs(), name, &boot) {
-            report(format_args!("cannot restore the log of {name}: {error}"));
-        }
     }
 }
 

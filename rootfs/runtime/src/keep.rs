@@ -15,10 +15,12 @@ use rubus_config::files;
 use serde::de::IgnoredAny;
 
 use crate::{
+    logs::{Log, own_line},
     machine::Micros,
     options::Options,
     report::report,
     ring::{CAPACITY, Position, Ring},
+    supervisor::Supervisor,
 };
 
 /// How often.
@@ -55,9 +57,20 @@ impl Keeper {
         }
     }
 
+    /// Puts what was kept before the logs of this boot.
+    pub(crate) fn restore_all(&self, logs: &Path, supervisor: &Supervisor) {
+        let boot = own_line("the node booted").unwrap_or_default();
+        for (_, unit) in supervisor.units() {
+            let name = &unit.service.name;
+            if let Err(error) = self.restore(logs, name, &boot) {
+                report(format_args!("cannot restore the log of {name}: {error}"));
+            }
+        }
+    }
+
     /// Puts the end of what was kept of a service where its ring begins, unless
     /// there is a ring already. `boot` is a line to end it with.
-    pub(crate) fn restore(&self, logs: &Path, name: &str, boot: &[u8]) -> io::Result<()> {
+    fn restore(&self, logs: &Path, name: &str, boot: &[u8]) -> io::Result<()> {
         let older = logs.join(format!("{name}.log.1"));
         if older.exists() || logs.join(format!("{name}.log")).exists() {
             return Ok(());
@@ -177,6 +190,15 @@ impl Keeper {
     fn paths(&self, name: &str) -> [PathBuf; 2] {
         ["log", "log.1"].map(|end| self.folder.join(format!("{name}.{end}")))
     }
+}
+
+/// The rings of all services, by name.
+pub(crate) fn rings<'a>(
+    supervisor: &'a Supervisor,
+    logs: &'a [Option<Log>],
+) -> impl Iterator<Item = (&'a str, &'a Ring)> {
+    let named = supervisor.units().zip(logs);
+    named.filter_map(|((_, unit), log)| Some((unit.service.name.as_str(), &log.as_ref()?.ring)))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
