@@ -2,7 +2,9 @@
 //! config` afterwards.
 
 use std::{
-    fs, thread,
+    fs,
+    net::UdpSocket,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -228,6 +230,38 @@ fn changes_count_at_once(node: &mut Node) {
     assert_eq!(pid(node, "console"), before[0]);
 
     services_are_turned_on_and_off(node);
+    the_gateway_moves_to_another_port(node);
+    logs_go_to_a_server(node);
+}
+
+fn the_gateway_moves_to_another_port(node: &mut Node) {
+    node.ssh("ros config set gateway.port 8090");
+    let health = node.ssh("curl -s http://127.0.0.1:8090/healthz");
+    assert!(health.contains("\"status\":\"ok\""), "{health}");
+    let refused = node.try_ssh("ros config set gateway.port 22");
+    assert_eq!(refused.status.code(), Some(1));
+    node.ssh("ros config unset gateway.port");
+}
+
+fn logs_go_to_a_server(node: &mut Node) {
+    // 10.0.2.2 is the host, as the node sees it.
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(MINUTE)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    node.ssh(&format!(
+        "ros config set logging.remote udp://10.0.2.2:{port}"
+    ));
+    node.ssh("ros service restart ntp");
+    let mut message = [0; 2048];
+    loop {
+        let length = server.recv(&mut message).expect("a message of ntp");
+        let text = String::from_utf8_lossy(&message[..length]);
+        assert!(text.starts_with('<') && text.contains(">1 20"), "{text}");
+        if text.contains(" meadow ntp - ") {
+            break;
+        }
+    }
+    node.ssh("ros config unset logging.remote");
 }
 
 fn services_are_turned_on_and_off(node: &mut Node) {

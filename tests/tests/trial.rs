@@ -44,6 +44,20 @@ fn settings_that_nobody_confirms_are_taken_back() {
     wait_ready(&mut node);
     assert_eq!(node.ssh("ros config get ntp.servers"), "[\"10.0.2.4\"]\n");
     assert!(!node.ssh("ros os status").contains("On trial"));
+    logs_outlive_a_reboot(&mut node);
+}
+
+fn logs_outlive_a_reboot(node: &mut Node) {
+    node.ssh("ros config set logging.persist true");
+    node.ssh("ros service restart ntp");
+    let before = node.ssh("ros logs --json -n 1 ntp");
+    // The connection may end before the command does.
+    node.try_ssh("ros os reboot");
+    node.wait_console("restarts", MINUTE);
+    wait_ready(node);
+    let kept = node.ssh("ros logs --json ntp");
+    assert!(kept.contains(before.trim()), "{before} is not in {kept}");
+    assert!(kept.contains("the node booted"), "{kept}");
 }
 
 fn an_address_that_cannot_be_reached(node: &mut Node) {

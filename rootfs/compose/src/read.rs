@@ -337,7 +337,8 @@ impl Reader<'_> {
             "pull_policy" => match self.text(at)?.as_str() {
                 "missing" | "if_not_present" => {}
                 _ => {
-                    let message = "only \"missing\" is supported; `docker pull` fetches a newer one";
+                    let message =
+                        "only \"missing\" is supported; `docker pull` fetches a newer one";
                     return self.wrong(at, message);
                 }
             },

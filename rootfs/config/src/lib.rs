@@ -13,6 +13,7 @@ pub mod document;
 pub mod edit;
 pub mod effects;
 pub mod files;
+pub mod firmware;
 #[cfg(feature = "first-boot")]
 pub mod first_boot;
 pub mod identity;

@@ -23,6 +23,7 @@ use crate::{
     clients::Clients,
     clock,
     jobs::{Job, Jobs, Role},
+    keep::{self, Keeper},
     logs::{Log, STREAMS, Scratch},
     machine::{Action, Event, Micros, Process},
     options::Options,
@@ -50,6 +51,7 @@ pub(crate) struct Daemon {
     /// By the number of the service; `None` where it could not be made.
     logs: Vec<Option<Log>>,
     scratch: Scratch,
+    pub(crate) keeper: Keeper,
     /// Streams that have more to read at once.
     eager: BTreeSet<(usize, usize)>,
     pub(crate) jobs: Jobs,
@@ -101,6 +103,10 @@ impl Daemon {
         let (signals, terminated) = catch_signals()?;
         reactor.add(&signals, Token::Signal)?;
         let supervisor = Supervisor::new(bundle::load(&options));
+        let keeper = Keeper::new(&options);
+        if bundle::settings(&options).is_some_and(|it| it.logging.persist) {
+            keeper.restore_all(&options.logs(), &supervisor);
+        }
         let logs = supervisor
             .units()
             .map(|(index, unit)| open_log(&options, &reactor, index, &unit.service.name))
@@ -118,6 +124,7 @@ impl Daemon {
             supervisor,
             logs,
             scratch: Scratch::new()?,
+            keeper,
             eager: BTreeSet::new(),
             jobs: Jobs::default(),
             mains: BTreeMap::new(),
@@ -145,6 +152,7 @@ impl Daemon {
             }
             let now = clock::now();
             if let Some(action) = self.supervisor.shutdown_complete(now) {
+                self.keeper.keep(keep::rings(&self.supervisor, &self.logs));
                 return Ok(Some(action));
             }
             let timeout = if more {
@@ -207,6 +215,7 @@ impl Daemon {
             .chain(self.supervisor.next_deadline())
             .chain(self.jobs.deadline())
             .chain(self.trial.deadline())
+            .chain(self.keeper.deadline())
             .chain(self.clients.deadline())
             .chain(self.switches.iter().filter_map(Switch::deadline))
             .min()
@@ -254,6 +263,8 @@ impl Daemon {
         }
         self.look_again(now);
         self.end_trial(now);
+        let rings = keep::rings(&self.supervisor, &self.logs);
+        self.keeper.keep_when_due(rings, now);
     }
 
     fn drain(&mut self, unit: usize, stream: usize, now: Micros) {

@@ -14,6 +14,7 @@ mod clock;
 mod daemon;
 mod http;
 mod jobs;
+mod keep;
 mod lines;
 mod logs;
 mod machine;

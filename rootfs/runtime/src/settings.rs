@@ -18,11 +18,12 @@ use crate::{
 };
 
 impl Daemon {
-    /// Reads the settings again: which services are enabled, what the node is
-    /// called, and whether they are on trial.
+    /// Reads the settings again: which services are enabled, whether logs are
+    /// kept, what the node is called, and whether they are on trial.
     pub(crate) fn read_settings(&mut self, now: Micros) {
         if let Some(settings) = bundle::settings(&self.options) {
             self.supervisor.set_enabled(&settings.services);
+            self.keeper.switch(settings.logging.persist, now);
             if let Err(error) = apply_identity(&self.options.etc, &settings) {
                 report(format_args!("cannot apply the settings: {error}"));
             }

@@ -337,8 +337,9 @@ pub struct Health {
 pub enum Probe {
     /// A command inside the container that ends with 0.
     Exec(Vec<String>),
-    /// An address that answers with a 2xx or 3xx status: `http://127.0.0.1:8080/healthz`,
-    /// or `http://unix:/run/x.sock:/path` for a unix socket of the host.
+    /// An address that answers with a 2xx or 3xx status:
+    /// `http://127.0.0.1:8080/healthz`, or `http://unix:/run/x.sock:/path` for a
+    /// unix socket of the host.
     Http(String),
     /// A port of the loopback that accepts a connection.
     Tcp(u16),
@@ -351,8 +352,9 @@ struct RawHealth {
     /// A command inside the container that ends with 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exec: Option<Vec<String>>,
-    /// An address that answers with a 2xx or 3xx status: `http://127.0.0.1:8080/healthz`,
-    /// or `http://unix:/run/x.sock:/path` for a unix socket of the host.
+    /// An address that answers with a 2xx or 3xx status:
+    /// `http://127.0.0.1:8080/healthz`, or `http://unix:/run/x.sock:/path` for a
+    /// unix socket of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<String>,
     /// A port of the loopback that accepts a connection.

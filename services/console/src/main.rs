@@ -131,6 +131,12 @@ fn read_settings() -> Result<Settings, String> {
 
 /// Puts what the settings say into effect.
 fn put_settings(etc: &Etc, settings: &Settings) -> Result<Accounts, String> {
+    if etc.is_kept()
+        && let Err(error) =
+            tools::link_time_zone(Path::new("/etc/localtime"), settings.timezone.as_str())
+    {
+        eprintln!("{error}");
+    }
     let accounts = people::put(etc, settings)?;
     let told = people::sshd_config(settings);
     tools::replace(Path::new(tools::SSHD_CONFIG), &told, 0o644)?;

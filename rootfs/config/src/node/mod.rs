@@ -1,5 +1,6 @@
 //! The settings of a node, as they lie on its disk.
 
+mod firmware;
 mod trial;
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -89,6 +90,11 @@ pub enum ChangeError {
         /// Why.
         source: io::Error,
     },
+    /// It was stored, but the slot does not have it.
+    #[error(
+        "stored, but cannot write config.txt of the slot: {0}; it is tried again at the next boot"
+    )]
+    Firmware(io::Error),
     /// Other settings are on trial.
     #[error(
         "settings are on trial ({0}); keep them with `ros config confirm`, or take them back \
@@ -284,6 +290,8 @@ impl Node {
             planned.must_not_be_on_trial()?;
             self.keep(&planned.edited.layer)?;
             self.show_stored(&planned.edited.settings)?;
+            self.write_firmware(&planned.edited.settings.firmware)
+                .map_err(ChangeError::Firmware)?;
         }
         Ok(planned.effects)
     }
@@ -303,6 +311,9 @@ impl Node {
         if edited.settings.timezone != loaded.merged.settings.timezone {
             self.must_know_timezone(&edited.settings)?;
         }
+        if edited.settings.firmware != loaded.merged.settings.firmware {
+            self.must_have_firmware(&edited.settings)?;
+        }
         Ok(Planned {
             edited,
             effects,
@@ -320,6 +331,18 @@ impl Node {
         Err(EditError::Value {
             key: "timezone".to_owned(),
             message: format!("there is no time zone {zone:?}; write it as in \"Europe/Berlin\""),
+        })
+    }
+
+    /// Refuses lines for a firmware that does not read any.
+    fn must_have_firmware(&self, settings: &Settings) -> Result<(), EditError> {
+        let slot = self.inside(paths::SLOT);
+        if settings.firmware.config.is_empty() || !slot.is_dir() || self.has_firmware() {
+            return Ok(());
+        }
+        Err(EditError::Value {
+            key: "firmware.config".to_owned(),
+            message: "the firmware of this board reads no config.txt".to_owned(),
         })
     }
 

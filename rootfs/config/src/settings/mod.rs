@@ -11,6 +11,7 @@
 
 mod access;
 mod docker;
+mod firmware;
 mod network;
 mod system;
 pub mod values;
@@ -22,8 +23,9 @@ use serde_json::Value;
 
 pub use access::{Ssh, Sudo, User};
 pub use docker::{Docker, Gateway};
+pub use firmware::Firmware;
 pub use network::{Interface, Ipv6, Network, Ntp, Proxy, Route, Vlan, Wifi, WifiNetwork};
-pub use system::{Command, Encoding, Kernel, Watchdog, WriteFile};
+pub use system::{Command, Encoding, Kernel, Logging, Watchdog, WriteFile};
 use values::{Hostname, Timezone, UserName};
 
 /// Every setting of a node.
@@ -54,8 +56,12 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Modules and parameters of the kernel.
     pub kernel: Kernel,
+    /// The firmware of a Raspberry Pi.
+    pub firmware: Firmware,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// Logs of services.
+    pub logging: Logging,
     /// Which services run, by name; one that is not named keeps the default of
     /// its `service.toml`.
     pub services: BTreeMap<String, bool>,
@@ -86,7 +92,9 @@ impl Settings {
     /// # Errors
     /// The key, with dots between the levels, and what is wrong with it.
     pub fn check(&self) -> Result<(), (String, String)> {
-        self.network.check()
+        self.network.check()?;
+        self.firmware.check()?;
+        self.gateway.check(&self.ssh)
     }
 }
 

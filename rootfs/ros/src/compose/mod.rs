@@ -294,7 +294,10 @@ impl Projects {
                     bail!("{name} ended with status {}", state.exit_code)
                 }
                 Condition::Healthy if health == Some("healthy") => return Ok(()),
-                Condition::Healthy if health == Some("unhealthy") => bail!("{name} is unhealthy"),
+                Condition::Healthy if health == Some("unhealthy") => {
+                    let said = state.health.as_ref().map_or("", |it| it.last());
+                    bail!("{name} is unhealthy: {said}")
+                }
                 Condition::Healthy if !state.running => bail!("{name} does not run"),
                 Condition::Healthy if health.is_none() => bail!("{name} has no health check"),
                 _ => thread::sleep(PAUSE),
