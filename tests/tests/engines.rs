@@ -62,7 +62,9 @@ fn said(output: &Output) -> String {
 }
 
 /// A container that comes back, with something in its volume.
-fn start_web(node: &Node) {
+fn start_web(node: &mut Node) {
+    // The gateway loads it once the engine answers.
+    node.wait_ssh_command("docker image inspect rubus/echoit:0.1.0", 2 * MINUTE);
     node.ssh(
         "docker run -d --name web --restart unless-stopped -v things:/things rubus/echoit:0.1.0",
     );
@@ -103,7 +105,7 @@ fn containers_come_back_under_another_engine_and_a_broken_one_gives_way() {
     let folder = tempfile::tempdir().unwrap();
     let mut node = boot(&folder.path().join("state.qcow2"));
     wait_ready(&mut node);
-    start_web(&node);
+    start_web(&mut node);
     let list = node.ssh("ros engine list");
     for word in [FIRST, NEWER, OLDER] {
         assert!(list.contains(word), "{list}");
@@ -123,13 +125,13 @@ fn containers_come_back_under_another_engine_and_a_broken_one_gives_way() {
     assert_eq!(once.trim(), "false", "it has no restart policy");
 
     // To one that cannot work.
-    let breaks = "sed -i \"s,/usr/bin/engine,/usr/bin/false,\" config.json";
+    let breaks = "sed -i \"s,\\\"/usr/bin/engine\\\",&\\,\\\"nonsense\\\",\" config.json";
     add_copy(&node, "docker", FIRST, "broken", breaks);
     let output = node.try_ssh("ros engine switch broken");
     let text = said(&output);
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(
-        text.contains("ros: broken does not work: ended with status 1"),
+        text.contains("ros: broken does not work: ended with status 1: usage: engine"),
         "{text}"
     );
     assert!(
@@ -210,7 +212,7 @@ fn power_that_fails_during_a_switch_leaves_an_engine_that_works() {
     let state = folder.path().join("state.qcow2");
     let mut node = boot(&state);
     wait_ready(&mut node);
-    start_web(&node);
+    start_web(&mut node);
     // Moments that are spread over a switch, and differ from run to run.
     let seed = u64::from(std::process::id());
     for round in 0..rounds {

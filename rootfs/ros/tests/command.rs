@@ -314,3 +314,55 @@ fn completions_are_scripts() {
         assert!(!script.contains("socket"), "{shell}");
     }
 }
+
+/// Two engines; the last change failed.
+const ENGINES: &str = r#"{"service":"docker","variants":[
+  {"name":"docker-26.1.5","version":"26.1.5","source":"image","state":"current","trial":false,
+   "problem":""},
+  {"name":"docker-28","version":null,"source":"image","state":"enabled","trial":false,
+   "problem":""}],
+  "switch":null,
+  "last":{"began":"a","ended":"b","from":"docker-26.1.5","to":"docker-28","done":false,
+          "reason":"no such driver"},
+  "notice":""}"#;
+
+#[test]
+fn engines_are_listed_and_a_switch_that_fails_says_why_and_what_runs() {
+    let node = Node::new(&[
+        ("GET /v1/services", 200, SERVICES),
+        ("GET /v1/services/docker/variants", 200, ENGINES),
+        ("POST /v1/services/docker/switch", 202, ENGINES),
+        ("POST /v1/services/docker/enable", 200, ENGINES),
+    ]);
+    let text = node.prints("engine list");
+    assert!(text.starts_with("STATE    NAME           VERSION  SOURCE\ncurrent  docker-26.1.5 "));
+    assert!(text.contains("\nenabled  docker-28 "), "{text}");
+    assert!(text.ends_with(
+        "\n\nthe last change, from docker-26.1.5 to docker-28, failed: no such driver\n"
+    ));
+    assert_eq!(
+        node.json("engine list --json")["variants"][0]["state"],
+        "current"
+    );
+    assert_eq!(
+        node.fails("engine switch docker-28"),
+        "ros: docker-28 does not work: no such driver; docker-26.1.5 is to run"
+    );
+    assert_eq!(
+        node.prints("engine enable docker-28"),
+        "the next boot tries docker-28\n"
+    );
+    let asked = r#"POST /v1/services/docker/switch {"variant":"docker-28"}"#;
+    assert!(node.requests().contains(&asked.to_owned()));
+    for line in [
+        "engine switch docker-29",
+        "engine enable docker-29",
+        "engine remove docker-29",
+    ] {
+        assert_eq!(
+            node.fails(line),
+            "ros: no engine is called docker-29 (did you mean docker-28?); \
+             `ros engine list` shows all"
+        );
+    }
+}

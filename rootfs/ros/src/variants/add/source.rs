@@ -54,7 +54,8 @@ pub(super) fn unpack_file(file: &Path, root: &Path, budget: &mut Budget) -> Resu
 fn manifest(file: &Path) -> Result<Option<Vec<Saved>>> {
     let mut archive = Archive::new(open(file)?);
     for entry in archive.entries().context("it cannot be read")? {
-        let mut entry = entry.context("it is no tar archive, or it is cut off")?;
+        // What the library says quotes from the file.
+        let mut entry = entry.map_err(|_| anyhow!("it is no tar archive, or it is cut off"))?;
         let is_it = entry.path().is_ok_and(|it| it == Path::new(MANIFEST));
         if is_it {
             let mut text = Vec::new();

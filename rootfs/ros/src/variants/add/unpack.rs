@@ -7,7 +7,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use tar::{Archive, Entry, EntryType};
 
 /// More files than any engine has.
@@ -60,7 +60,8 @@ pub(super) fn unpack(
 ) -> Result<()> {
     let mut archive = Archive::new(archive);
     for entry in archive.entries().context("it cannot be read")? {
-        let mut entry = entry.context("it is damaged or cut off")?;
+        // What the library says quotes from the archive.
+        let mut entry = entry.map_err(|_| anyhow!("it is damaged or cut off"))?;
         let name = entry
             .path()
             .context("it holds a name that is none")?
