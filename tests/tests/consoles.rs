@@ -120,6 +120,7 @@ fn what_apt_installs_stays_over_a_restart() {
     assert!(node.ssh("cat /etc/os-release").contains("ID=debian"));
     assert!(node.ssh("dpkg --audit").is_empty());
     node.ssh("sudo apt-get check");
+    node.wait_ssh_command("docker version", 3 * MINUTE);
     // Debian's own archive may be out of reach here.
     node.ssh(&format!(
         "sudo mv /etc/apt/sources.list.d/debian.sources /root/ &&

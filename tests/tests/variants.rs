@@ -245,6 +245,10 @@ fn what_dpkg_says(root: &Path) {
         let target = root.join(link.strip_prefix("/").unwrap());
         assert!(target.exists(), "{name}: {}", link.display());
     }
+    // What base-files brings as folders are links, as everywhere.
+    for (path, target) in [("var/run", "/run"), ("var/lock", "/run/lock")] {
+        assert_eq!(fs::read_link(root.join(path)).unwrap(), Path::new(target));
+    }
     let passwd = fs::read_to_string(root.join("etc/passwd")).unwrap();
     for user in ["_apt:x:42:", "man:x:6:12:", "rubus:x:1000:", "sshd:x:991:"] {
         assert!(
