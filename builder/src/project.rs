@@ -63,6 +63,11 @@ impl Project {
         self.root.join("functions")
     }
 
+    /// Compose files of services that are ready to be enabled on a node.
+    pub fn catalogue(&self) -> PathBuf {
+        self.root.join("services/catalogue")
+    }
+
     /// The lock of everything that the project itself defines.
     pub fn lock(&self) -> PathBuf {
         self.root.join("rubus.lock")

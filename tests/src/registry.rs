@@ -70,6 +70,12 @@ impl Registry {
         }
     }
 
+    /// The name by which a machine that QEMU emulates reaches it.
+    pub fn host_for_guests(&self) -> String {
+        let port = self.host.rsplit(':').next().unwrap_or_default();
+        format!("10.0.2.2:{port}")
+    }
+
     /// Pushes an image for two architectures, whose configuration and layers
     /// are the same but for a file `etc/arch`; each layer is a list of paths and
     /// contents. Returns the reference, by digest.

@@ -330,7 +330,7 @@ fn inspect_says_what_is_in_an_image() {
             assert_eq!(manifest["board"], image.board);
             let services = manifest["services"].as_object().unwrap();
             for name in [
-                "console", "docker", "gateway", "mdns", "network", "ntp", "udev", "wifi",
+                "console", "docker", "gateway", "mdns", "network", "ntp", "syslog", "udev", "wifi",
             ] {
                 assert_eq!(services[name]["enabled"], true, "{name}");
             }

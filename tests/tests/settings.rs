@@ -2,7 +2,9 @@
 //! config` afterwards.
 
 use std::{
-    fs, thread,
+    fs,
+    net::UdpSocket,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -115,6 +117,13 @@ fn a_node_is_set_up_by_files_on_its_card_and_changed_by_ros() {
     assert_eq!(node.ssh("cat /proc/sys/vm/swappiness"), "9\n");
     assert_eq!(node.ssh("ros config get timezone"), "Asia/Tokyo\n");
     assert!(node.ssh("date").contains("JST"));
+    assert_eq!(node.ssh("hostname"), "meadow\n");
+    let services = node.ssh("ros service list");
+    let wifi = services.lines().find(|it| it.starts_with("wifi ")).unwrap();
+    assert!(
+        wifi.contains(" stopped ") && wifi.contains(" no "),
+        "{wifi}"
+    );
     assert!(addresses(&node).contains("10.0.2.88/24"));
     node.wait_ssh_command("test $(wc -l < /var/lib/rubus/console/boots) = 2", MINUTE);
     assert_eq!(node.ssh("cat /var/lib/rubus/console/onces"), "once\n");
@@ -209,9 +218,71 @@ fn changes_count_at_once(node: &mut Node) {
     ));
     assert_eq!(up, "true 0\n");
 
-    let said = node.ssh("ros config set timezone Asia/Tokyo");
-    assert!(said.contains("next boot"), "{said}");
+    // Names and zones are those of programs that start from now on.
+    assert_eq!(node.ssh("ros config set timezone Asia/Tokyo"), "");
+    assert!(node.ssh("date").contains("JST"));
     assert_eq!(pid(node, "mdns"), before[4]);
+    let said = node.ssh("ros config set hostname meadow");
+    assert_eq!(said, "mdns restarted\nnetwork restarted\n");
+    assert_eq!(node.ssh("hostname; cat /etc/hostname"), "meadow\nmeadow\n");
+    assert!(node.ssh("getent hosts meadow").starts_with("127.0.1.1"));
+    assert_eq!(node.ssh("docker info -f '{{.Name}}'"), "meadow\n");
+    assert_eq!(pid(node, "console"), before[0]);
+
+    services_are_turned_on_and_off(node);
+    the_gateway_moves_to_another_port(node);
+    logs_go_to_a_server(node);
+}
+
+fn the_gateway_moves_to_another_port(node: &mut Node) {
+    node.ssh("ros config set gateway.port 8090");
+    let health = node.ssh("curl -s http://127.0.0.1:8090/healthz");
+    assert!(health.contains("\"status\":\"ok\""), "{health}");
+    let refused = node.try_ssh("ros config set gateway.port 22");
+    assert_eq!(refused.status.code(), Some(1));
+    node.ssh("ros config unset gateway.port");
+}
+
+fn logs_go_to_a_server(node: &mut Node) {
+    // 10.0.2.2 is the host, as the node sees it.
+    let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+    server.set_read_timeout(Some(MINUTE)).unwrap();
+    let port = server.local_addr().unwrap().port();
+    node.ssh(&format!(
+        "ros config set logging.remote udp://10.0.2.2:{port}"
+    ));
+    node.ssh("ros service restart ntp");
+    let mut message = [0; 2048];
+    loop {
+        let length = server.recv(&mut message).expect("a message of ntp");
+        let text = String::from_utf8_lossy(&message[..length]);
+        assert!(text.starts_with('<') && text.contains(">1 20"), "{text}");
+        if text.contains(" meadow ntp - ") {
+            break;
+        }
+    }
+    node.ssh("ros config unset logging.remote");
+}
+
+fn services_are_turned_on_and_off(node: &mut Node) {
+    let listed = |node: &Node| {
+        let services = json(node, "ros service list --json");
+        let services = services.as_array().unwrap();
+        let ntp = services.iter().find(|it| it["name"] == "ntp").unwrap();
+        (ntp["state"].clone(), ntp["enabled"].clone())
+    };
+    assert_eq!(node.ssh("ros service disable ntp"), "ntp stopped\n");
+    assert_eq!(listed(node), ("stopped".into(), false.into()));
+    node.ssh("ros os status --check");
+    assert_eq!(
+        node.ssh("ros config set services.ntp true"),
+        "ntp started\n"
+    );
+    assert_eq!(listed(node), ("ready".into(), true.into()));
+    node.ssh("ros service disable wifi");
+    let inspected = json(node, "ros service inspect --json ntp");
+    assert_eq!(inspected["definition"]["user"], "_chrony");
+    assert_eq!(inspected["status"]["state"], "ready");
 }
 
 fn wrong_changes_change_nothing(node: &Node) {

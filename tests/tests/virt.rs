@@ -17,8 +17,8 @@ use rubus_tests::{
 use serde_json::Value;
 
 const MINUTE: Duration = Duration::from_secs(60);
-const ALL: [&str; 8] = [
-    "console", "docker", "gateway", "mdns", "network", "ntp", "udev", "wifi",
+const ALL: [&str; 9] = [
+    "console", "docker", "gateway", "mdns", "network", "ntp", "syslog", "udev", "wifi",
 ];
 
 /// The states of all services, by name.

@@ -83,6 +83,7 @@ impl Pieces<'_> {
             Node::file(0o600, toml::to_string_pretty(&self.plan.settings.layer()?)?),
         )?;
         tree.merge(inside(paths::FUNCTIONS), &self.functions()?)?;
+        tree.merge(inside(paths::CATALOGUE), &self.plan.catalogue)?;
         for bundle in &self.plan.bundles {
             let made = self
                 .bundle(bundle, &tree)

@@ -117,8 +117,19 @@ impl Parts<'_> {
         files.insert("initrd.img".to_owned(), initramfs.into());
         files.insert("cmdline.txt".to_owned(), cmdline.into());
         files.insert(rubus_config::paths::SYSTEM_IMAGE.to_owned(), system.clone());
-        insert_text(&mut files, "config.txt", &self.plan.board.config);
+        insert_text(&mut files, "config.txt", &self.config_txt()?);
         Ok(files)
+    }
+
+    /// `config.txt`, with a place for lines of the settings; empty where no
+    /// firmware reads one.
+    fn config_txt(&self) -> Result<String> {
+        let (board, settings) = (&self.plan.board.config, &self.plan.settings.firmware);
+        if board.is_empty() {
+            return Ok(String::new());
+        }
+        rubus_config::firmware::config_txt(board, &settings.lines())
+            .context("the lines of `firmware.config` do not fit into config.txt")
     }
 
     fn boot_partition(&self) -> fat::Files {

@@ -28,6 +28,8 @@ pub(super) struct Plan {
     pub(super) board: Board,
     pub(super) bundles: Vec<Bundle>,
     pub(super) functions: Vec<Definition>,
+    /// Compose files of services that are ready to be enabled.
+    pub(super) catalogue: Tree,
     pub(super) system: SystemRoot,
     pub(super) settings: Settings,
     pub(super) slot_size: u64,
@@ -61,6 +63,7 @@ impl Plan {
         Ok(Self {
             board,
             functions: functions::load(&project.functions())?,
+            catalogue: overlay::read(&project.catalogue())?,
             system: project.system()?,
             settings: config.settings()?,
             slot_size: config
@@ -129,6 +132,7 @@ impl Plan {
                 add_tree(&mut inputs, &bundle.folder, tree)?;
             }
         }
+        add_tree(&mut inputs, "catalogue", &self.catalogue)?;
         for function in &self.functions {
             inputs.add(&function.name, format!("{function:?}").as_bytes());
         }

@@ -4,27 +4,10 @@ use std::collections::BTreeSet;
 
 use rubus_service::Service;
 use rubus_service::graph::Graph;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use crate::effects::Effects;
 use crate::keys::{Path, Schema};
-
-/// What has to happen for a change to count.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Effects {
-    /// Keys whose value changed.
-    pub changed: Vec<String>,
-    /// Services to stop, in order: the change turned them off.
-    pub stop: Vec<String>,
-    /// Services to start, in order: the change turned them on.
-    pub start: Vec<String>,
-    /// Services to restart, in order.
-    pub restart: Vec<String>,
-    /// Services that read their settings anew and go on, in order.
-    pub reload: Vec<String>,
-    /// Keys that count from the next boot.
-    pub reboot: Vec<String>,
-}
 
 /// The keys that differ between two trees of settings.
 pub fn changed(old: &Value, new: &Value) -> Vec<Path> {

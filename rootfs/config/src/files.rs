@@ -45,6 +45,22 @@ pub fn replace_lazily_for(
     fs::rename(&temporary, path)
 }
 
+/// Writes a file in place: for one that is bound elsewhere, where a new file
+/// under the same name would not be seen. The new content comes before the old
+/// is cut off, so that at no moment the file is empty.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn overwrite(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    file.write_all(content)?;
+    file.set_len(content.len() as u64)
+}
+
 fn create_beside(path: &Path, mode: u32) -> io::Result<(PathBuf, File)> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
@@ -71,7 +87,7 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    use super::{replace, replace_lazily};
+    use super::{overwrite, replace, replace_lazily};
 
     #[test]
     fn a_file_is_replaced_as_a_whole_and_left_overs_do_not_matter() {
@@ -89,5 +105,16 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"two\n");
         assert!(!folder.join("secret.new").exists());
         fs::remove_dir_all(&folder).unwrap();
+    }
+    #[test]
+    fn a_file_that_is_overwritten_stays_the_same_file() {
+        let folder = std::env::temp_dir().join(format!("rubus-overwrite-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("bound");
+        overwrite(&path, b"a long text").unwrap();
+        let bound = fs::File::open(&path).unwrap();
+        overwrite(&path, b"short").unwrap();
+        assert_eq!(std::io::read_to_string(bound).unwrap(), "short");
+        fs::remove_dir_all(folder).unwrap();
     }
 }

@@ -87,12 +87,36 @@ pub fn over(below: Value, above: &Value) -> Value {
 /// # Errors
 /// The key that is wrong, and what is wrong with it.
 pub fn check(schema: &Schema, tree: &Value) -> Result<Settings, (Path, String)> {
-    schema.entry().check(tree).map_err(|(parts, message)| {
-        let mut path = Path::default();
-        parts.iter().for_each(|part| path.push(part));
-        (path, message)
-    })?;
-    let settings: Settings = serde_path_to_error::deserialize(tree).map_err(|error| {
+    let settings = read(tree);
+    // Making the schema takes longer than all the rest. It is needed where
+    // something is wrong, for it knows the nearest key, and for what only it
+    // refuses: nothing in place of a value.
+    if settings.is_err() || has_nothing(tree) {
+        schema.entry().check(tree).map_err(|(parts, message)| {
+            let mut path = Path::default();
+            parts.iter().for_each(|part| path.push(part));
+            (path, message)
+        })?;
+    }
+    let settings = settings?;
+    settings
+        .check()
+        .map_err(|(key, message)| (Path::parse(&key).unwrap_or_default(), message))?;
+    Ok(settings)
+}
+
+/// Whether there is a null in a tree.
+fn has_nothing(tree: &Value) -> bool {
+    match tree {
+        Value::Null => true,
+        Value::Array(list) => list.iter().any(has_nothing),
+        Value::Object(table) => table.values().any(has_nothing),
+        _ => false,
+    }
+}
+
+fn read(tree: &Value) -> Result<Settings, (Path, String)> {
+    serde_path_to_error::deserialize(tree).map_err(|error| {
         let mut path = Path::default();
         for segment in error.path() {
             match segment {
@@ -102,11 +126,7 @@ pub fn check(schema: &Schema, tree: &Value) -> Result<Settings, (Path, String)> 
             }
         }
         (path, error.inner().to_string())
-    })?;
-    settings
-        .check()
-        .map_err(|(key, message)| (Path::parse(&key).unwrap_or_default(), message))?;
-    Ok(settings)
+    })
 }
 
 #[cfg(test)]

@@ -11,9 +11,12 @@ pub mod changes;
 pub mod document;
 #[cfg(feature = "tools")]
 pub mod edit;
+pub mod effects;
 pub mod files;
+pub mod firmware;
 #[cfg(feature = "first-boot")]
 pub mod first_boot;
+pub mod identity;
 pub mod image;
 #[cfg(feature = "tools")]
 pub mod keys;
@@ -32,4 +35,5 @@ pub mod secrets;
 pub mod settings;
 #[cfg(feature = "tools")]
 pub mod store;
+pub mod trial;
 pub mod view;

@@ -22,6 +22,12 @@ pub const OS_RELEASE: &str = "/usr/lib/os-release";
 pub const IMAGE_CONFIG: &str = "/usr/share/rubus/config.toml";
 /// Function images to load on first boot, and `functions.json`.
 pub const FUNCTIONS: &str = "/usr/share/rubus/functions";
+/// Compose files of services that are ready to be enabled.
+pub const CATALOGUE: &str = "/usr/share/rubus/catalogue";
+/// Compose files that were added on the node, for root only.
+pub const COMPOSE: &str = "/var/lib/rubus/compose";
+/// Where the user's engine listens.
+pub const ENGINE_SOCKET: &str = "/run/rubus/docker/docker.sock";
 /// Modules that `init` loads in the system root, one name a line.
 pub const EARLY_MODULES: &str = "/usr/lib/rubus/modules-load";
 
@@ -32,6 +38,8 @@ pub const CONFIG: &str = "/run/rubus/config.json";
 /// What became of the layers of the configuration, as
 /// [`crate::report::Report`] in JSON.
 pub const CONFIG_REPORT: &str = "/run/rubus/config-report.json";
+/// Settings on trial, as [`crate::trial::Trial`] in JSON, while there are any.
+pub const TRIAL: &str = "/run/rubus/trial.json";
 /// The first partition (FAT, read-only), while `init` reads the files of the
 /// first boot from it.
 pub const FIRST_BOOT: &str = "/run/rubus/first-boot";

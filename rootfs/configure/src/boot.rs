@@ -33,6 +33,10 @@ pub(crate) fn run(root: &Path) -> Result<()> {
 
     node.render(&loaded.merged.settings)
         .with_context(|| format!("cannot write {}", paths::CONFIG))?;
+    if let Err(error) = node.write_firmware(&loaded.merged.settings.firmware) {
+        let message = format!("firmware.config: cannot write config.txt of the slot: {error}");
+        report.problems.push(message);
+    }
     let text = serde_json::to_vec(&report)?;
     node.replace(paths::CONFIG_REPORT, &text)
         .with_context(|| format!("cannot write {}", paths::CONFIG_REPORT))

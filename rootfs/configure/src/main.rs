@@ -6,7 +6,9 @@
 //! - `configure boot` is called by `init`: image, first-boot files and what was
 //!   set on the node become `/run/rubus/config.json`;
 //! - `configure apply` takes a new layer of the node on standard input, for
-//!   programs that manage nodes.
+//!   programs that manage nodes;
+//! - `configure expire` is called by the runtime: settings whose trial is over
+//!   are taken back.
 
 mod apply;
 mod boot;
@@ -16,8 +18,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use rubus_config::keys::Schema;
+use rubus_config::node::Node;
+use rustix::time::{ClockId, clock_gettime};
 
-const USAGE: &str = "usage: configure boot|apply [--dry-run] [--root DIR]";
+const USAGE: &str = "usage: configure boot|apply|expire [--dry-run] [--root DIR]";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,6 +37,7 @@ struct Options {
 enum Verb {
     Boot,
     Apply { dry_run: bool },
+    Expire,
 }
 
 fn main() -> ExitCode {
@@ -55,7 +61,16 @@ fn run(options: &Options) -> Result<()> {
     match options.verb {
         Verb::Boot => boot::run(&options.root),
         Verb::Apply { dry_run } => apply::run(&options.root, dry_run),
+        Verb::Expire => Ok(Node::new(&options.root).expire(&Schema::default(), now_us())?),
     }
+}
+
+/// Microseconds since the kernel started.
+fn now_us() -> u64 {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds * 1_000_000 + nanoseconds / 1_000
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
@@ -72,6 +87,7 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
                 verb = Some(match word.to_str() {
                     Some("boot") => Verb::Boot,
                     Some("apply") => Verb::Apply { dry_run: false },
+                    Some("expire") => Verb::Expire,
                     _ => return Err(format!("there is no verb {word:?}")),
                 });
             }
@@ -80,8 +96,8 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Options, String> {
     }
     let verb = match verb {
         Some(Verb::Apply { .. }) => Verb::Apply { dry_run },
-        Some(Verb::Boot) if dry_run => return Err("a boot is no trial".to_owned()),
-        Some(Verb::Boot) => Verb::Boot,
+        Some(_) if dry_run => return Err("`--dry-run` is for `apply`".to_owned()),
+        Some(verb) => verb,
         None => return Err("a verb is missing".to_owned()),
     };
     Ok(Options { verb, root })
@@ -106,11 +122,13 @@ mod tests {
             parsed("--root /x apply --dry-run"),
             Ok(options(Verb::Apply { dry_run: true }, "/x"))
         );
+        assert_eq!(parsed("expire"), Ok(options(Verb::Expire, "/")));
         for line in [
             "",
             "reboot",
             "boot apply",
             "boot --dry-run",
+            "expire --dry-run",
             "boot --x",
             "boot --root",
         ] {

@@ -151,13 +151,13 @@ fn a_first_boot_that_cannot_be_kept_counts_all_the_same() {
 #[test]
 fn a_layer_is_applied_or_refused_as_a_whole() {
     let node = Node::new();
-    let request = r#"{"layer": {"hostname": "mine", "timezone": "Asia/Tokyo"}}"#;
+    let request = r#"{"layer": {"hostname": "mine", "watchdog": {"timeout": 10}}}"#;
     for args in [&["apply", "--dry-run"][..], &["apply"]] {
         let output = node.run(args, request);
         assert!(output.status.success(), "{output:?}");
         let effects: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(effects["changed"], json!(["hostname", "timezone"]));
-        assert_eq!(effects["reboot"], json!(["hostname", "timezone"]));
+        assert_eq!(effects["changed"], json!(["hostname", "watchdog.timeout"]));
+        assert_eq!(effects["reboot"], json!(["watchdog.timeout"]));
         let kept = node.path("var/lib/rubus/config/config.toml").exists();
         assert_eq!(kept, args.len() == 1);
     }
@@ -177,4 +177,22 @@ fn a_layer_is_applied_or_refused_as_a_whole() {
         );
     }
     assert_eq!(node.boot().0["hostname"], "mine");
+}
+
+#[test]
+fn settings_whose_trial_is_over_are_taken_back() {
+    let node = Node::new();
+    node.boot();
+    node.write(
+        "run/rubus/trial.json",
+        r#"{"layer": {"hostname": "tried"}, "keys": ["hostname"], "ends_us": 1}"#,
+    );
+    let output = node.run(&["expire"], "");
+    assert!(output.status.success(), "{output:?}");
+    let left = fs::read(node.path("run/rubus/trial.json")).unwrap();
+    let left: Value = serde_json::from_slice(&left).unwrap();
+    assert_eq!(left["taken_back"]["changed"], json!(["hostname"]));
+    // Nothing to do, nothing done.
+    fs::remove_file(node.path("run/rubus/trial.json")).unwrap();
+    assert!(node.run(&["expire"], "").status.success());
 }

@@ -2,9 +2,11 @@
 
 use rubus_config::boot::Step;
 use rubus_config::power::PowerAction;
+use rubus_service::Service;
 use rubus_service::status::{State, Status};
 use rubus_service::suggest::nearest;
-use serde::Serialize;
+use rubus_service::variants::{Named, Variants};
+use serde::{Deserialize, Serialize};
 
 use crate::client::{Body, Client, ClientError, Wait, escape};
 
@@ -55,10 +57,24 @@ impl Action {
     }
 }
 
+/// What `POST /v1/settings/reload` answers.
+#[derive(Debug, Deserialize)]
+pub(crate) struct SettingsRead {
+    /// When settings on trial are taken back: microseconds since the kernel
+    /// started.
+    pub(crate) trial_ends_us: Option<u64>,
+}
+
 /// The body of `POST /v1/power`.
 #[derive(Serialize)]
 struct Power {
     action: PowerAction,
+}
+
+/// What the removal of a variant answers.
+#[derive(Deserialize)]
+struct Removed {
+    aside: String,
 }
 
 impl Client {
@@ -79,6 +95,17 @@ impl Client {
             .map_err(|e| self.explain(name, e))
     }
 
+    /// What a service is defined as.
+    pub(crate) fn definition(&self, name: &str) -> Result<Service, ClientError> {
+        self.get(&format!("/v1/services/{}/definition", escape(name)))
+            .map_err(|e| self.explain(name, e))
+    }
+
+    /// Has the runtime read what concerns it of the settings.
+    pub(crate) fn read_settings(&self) -> Result<SettingsRead, ClientError> {
+        self.post("/v1/settings/reload")
+    }
+
     /// The log of a service, one `LogLine` in JSON a line.
     pub(crate) fn logs(
         &self,
@@ -89,6 +116,57 @@ impl Client {
         let wait = if follow { Wait::Long } else { Wait::Short };
         self.stream(&logs_path(name, tail, follow), wait)
             .map_err(|e| self.explain(name, e))
+    }
+
+    /// The variants of a service.
+    pub(crate) fn variants(&self, service: &str) -> Result<Variants, ClientError> {
+        self.get(&format!("/v1/services/{}/variants", escape(service)))
+            .map_err(|e| self.explain(service, e))
+    }
+
+    /// Begins a switch to another variant.
+    pub(crate) fn switch_variant(
+        &self,
+        service: &str,
+        variant: &str,
+    ) -> Result<Variants, ClientError> {
+        self.name_variant(service, "switch", variant)
+    }
+
+    /// Chooses the variant that the next boot tries.
+    pub(crate) fn enable_variant(
+        &self,
+        service: &str,
+        variant: &str,
+    ) -> Result<Variants, ClientError> {
+        self.name_variant(service, "enable", variant)
+    }
+
+    /// Takes an added variant out of the list. Returns the folder with its
+    /// files, which are the caller's to delete.
+    pub(crate) fn remove_variant(
+        &self,
+        service: &str,
+        variant: &str,
+    ) -> Result<String, ClientError> {
+        let (service, variant) = (escape(service), escape(variant));
+        let removed: Removed =
+            self.delete(&format!("/v1/services/{service}/variants/{variant}"))?;
+        Ok(removed.aside)
+    }
+
+    fn name_variant(
+        &self,
+        service: &str,
+        what: &str,
+        variant: &str,
+    ) -> Result<Variants, ClientError> {
+        let named = Named {
+            variant: variant.to_owned(),
+        };
+        let body =
+            serde_json::to_string(&named).map_err(|e| ClientError::Garbled(e.to_string()))?;
+        self.ask(&format!("/v1/services/{}/{what}", escape(service)), &body)
     }
 
     /// The boot.
@@ -132,7 +210,7 @@ fn logs_path(name: &str, tail: Option<u32>, follow: bool) -> String {
 }
 
 /// The error about a name that no service has.
-fn unknown_service<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn unknown_service<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> String {
     let hint = nearest(name, names)
         .map(|other| format!(" (did you mean {other}?)"))
         .unwrap_or_default();

@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rubus_config::paths;
 
+use crate::config::cli::How;
+
 /// The device command of Rubus: settings, services, and the system itself.
 #[derive(Debug, Parser)]
 #[command(
@@ -19,6 +21,7 @@ Examples:
   ros logs -f docker          what the engine says, as it says it
   ros service restart ntp     start a service anew
   ros config set hostname n1  change a setting
+  ros engine list             which Docker engines there are
   ros os status               how the node is
   ros os status --timings     where the time of the boot went
 
@@ -81,6 +84,24 @@ Examples:
   ros config schema --list    every key, and what it means"
     )]
     Config(crate::config::cli::Config),
+    /// List and switch Docker engines
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ros engine list
+  ros engine switch docker-28"
+    )]
+    Engine(crate::variants::cli::Engine),
+    /// List and switch consoles, in which people log in
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ros console list
+  ros console switch debian"
+    )]
+    Console(crate::variants::cli::Console),
     /// Show, restart and switch off the system
     #[command(
         subcommand,
@@ -94,10 +115,24 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros completions bash > ~/.local/share/bash-completion/completions/ros
-  source <(ros completions zsh)")]
+  source <(ros completions zsh)
+
+Keys, values, time zones and names of services are asked of the node.")]
     Completions {
         /// The shell that reads the script
         shell: Shell,
+    },
+    /// Print what the last word may become; scripts of completions ask this
+    #[command(
+        hide = true,
+        after_help = "\
+Examples:
+  ros complete -- config set timezone Eu"
+    )]
+    Complete {
+        /// The words so far, without `ros`
+        #[arg(last = true)]
+        words: Vec<String>,
     },
 }
 
@@ -121,8 +156,8 @@ Examples:
     Start(Names),
     /// Stop services and wait until they have ended
     ///
-    /// They start again at the next boot, unless the configuration says
-    /// otherwise.
+    /// They start again at the next boot; `ros service disable` stops them for
+    /// good.
     #[command(after_help = "\
 Examples:
   ros service stop ntp")]
@@ -133,6 +168,49 @@ Examples:
   ros service restart ntp
   ros service restart gateway docker")]
     Restart(Names),
+    /// Start services now and at every boot
+    ///
+    /// Sets `services.NAME` of the configuration.
+    #[command(after_help = "\
+Examples:
+  ros service enable nats
+  ros service enable --dry-run nats prometheus")]
+    Enable(Switch),
+    /// Stop services now and at every boot
+    ///
+    /// Sets `services.NAME` of the configuration. Services that wait for one of
+    /// them are named.
+    #[command(after_help = "\
+Examples:
+  ros service disable gateway
+  ros service disable --try 60s wifi")]
+    Disable(Switch),
+    /// Add services of your own from a compose file
+    ///
+    /// The engine runs them. What of the Compose specification is not supported
+    /// is an error that names it.
+    #[command(after_help = "\
+Examples:
+  ros service add web.yaml
+  ros service add --name web compose.yaml
+  ros service enable web")]
+    Add(Add),
+    /// End services that were added, and forget their file
+    ///
+    /// Their volumes stay.
+    #[command(after_help = "\
+Examples:
+  ros service remove web")]
+    Remove(Names),
+    /// Show all there is to know of a service
+    ///
+    /// Its state and how it last ended, what it waits for, what it may use, see
+    /// and do, and which settings it reads.
+    #[command(after_help = "\
+Examples:
+  ros service inspect ntp
+  ros service inspect --json docker | jq .definition.mounts")]
+    Inspect(Inspect),
     /// Show the log of a service
     #[command(after_help = LOGS_EXAMPLES)]
     Logs(Logs),
@@ -189,6 +267,35 @@ pub(crate) struct Names {
     /// Names of services, as in `ros service list`
     #[arg(required = true, value_name = "NAME")]
     pub(crate) names: Vec<String>,
+}
+
+/// Services to turn on or off.
+#[derive(Args, Debug)]
+pub(crate) struct Switch {
+    #[command(flatten)]
+    pub(crate) how: How,
+    #[command(flatten)]
+    pub(crate) names: Names,
+}
+
+/// What to add.
+#[derive(Args, Debug)]
+pub(crate) struct Add {
+    /// The compose file; `-` reads standard input
+    pub(crate) file: PathBuf,
+    /// What to call it, instead of what the file says or is called
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+}
+
+/// What to look into.
+#[derive(Args, Debug)]
+pub(crate) struct Inspect {
+    /// Name of the service, as in `ros service list`
+    pub(crate) name: String,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which log, and how much of it.

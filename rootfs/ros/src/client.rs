@@ -82,48 +82,77 @@ impl std::error::Error for ClientError {}
 #[derive(Clone, Debug)]
 pub(crate) struct Client {
     socket: PathBuf,
+    /// Who answers there, for messages.
+    server: &'static str,
 }
 
 impl Client {
-    /// A client of the socket at `socket`; nothing is opened yet.
+    /// A client of the runtime at `socket`; nothing is opened yet.
     pub(crate) fn new(socket: &Path) -> Self {
+        Self::of("system-runtime", socket)
+    }
+
+    /// A client of another server.
+    pub(crate) fn of(server: &'static str, socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
+            server,
         }
     }
 
     /// `GET path`, read as JSON.
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        from_json(&self.request("GET", path, None, Wait::Short)?.bytes()?)
+        from_json(&self.request("GET", path, &[], None, Wait::Short)?.bytes()?)
     }
 
     /// `POST path` without a body, read as JSON once it is done.
     pub(crate) fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        from_json(&self.request("POST", path, None, Wait::Long)?.bytes()?)
+        from_json(&self.request("POST", path, &[], None, Wait::Long)?.bytes()?)
     }
 
     /// `POST path` with JSON; what the answer says does not matter.
     pub(crate) fn post_json(&self, path: &str, body: &str) -> Result<(), ClientError> {
-        self.request("POST", path, Some(body), Wait::Short)?
+        self.request("POST", path, &[], Some(body), Wait::Short)?
             .bytes()
             .map(drop)
     }
 
+    /// `POST path` with JSON, read as JSON.
+    pub(crate) fn ask<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &str,
+    ) -> Result<T, ClientError> {
+        let answer = self.request("POST", path, &[], Some(body), Wait::Short)?;
+        from_json(&answer.bytes()?)
+    }
+
+    /// `DELETE path`, read as JSON.
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        from_json(
+            &self
+                .request("DELETE", path, &[], None, Wait::Short)?
+                .bytes()?,
+        )
+    }
+
     /// `GET path`, read as it comes.
     pub(crate) fn stream(&self, path: &str, wait: Wait) -> Result<Body, ClientError> {
-        self.request("GET", path, None, wait)
+        self.request("GET", path, &[], None, wait)
     }
 
     /// Sends a request and reads the head of the answer. Anything but a 2xx
-    /// is an error with the text of its `error` field.
-    fn request(
+    /// is an error with the text of its `error` field (the engine says
+    /// `message`).
+    pub(crate) fn request(
         &self,
         method: &str,
         path: &str,
+        headers: &[(&str, &str)],
         body: Option<&str>,
         wait: Wait,
     ) -> Result<Body, ClientError> {
-        let head = request_head(method, path, body);
+        let head = request_head(method, path, headers, body);
         let reader = self.send(&head, body, wait).map_err(|e| self.lost(e))?;
         let mut body = Body {
             input: reader,
@@ -146,8 +175,8 @@ impl Client {
             .map_or_else(
                 || {
                     format!(
-                        "system-runtime refuses {method} {path} with status {}",
-                        head.status
+                        "{} refuses {method} {path} with status {}",
+                        self.server, head.status
                     )
                 },
                 |complaint| complaint.error,
@@ -183,9 +212,10 @@ impl Client {
     }
 }
 
-/// What the runtime sends with a status that is not 2xx.
+/// What comes with a status that is not 2xx.
 #[derive(Deserialize)]
 struct Complaint {
+    #[serde(alias = "message")]
     error: String,
 }
 
@@ -193,11 +223,14 @@ fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ClientError> {
     serde_json::from_slice(bytes).map_err(|e| ClientError::Garbled(e.to_string()))
 }
 
-fn request_head(method: &str, path: &str, body: Option<&str>) -> String {
+fn request_head(method: &str, path: &str, headers: &[(&str, &str)], body: Option<&str>) -> String {
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n\
          Connection: close\r\n"
     );
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
     if let Some(body) = body {
         head += &format!(
             "Content-Type: application/json\r\nContent-Length: {}\r\n",

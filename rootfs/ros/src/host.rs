@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use rubus_config::image::ImageInfo;
+use rubus_config::node::Node;
 use rubus_config::paths;
 use rubus_config::report::Report;
+use rubus_config::trial::Trial;
 use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
@@ -79,6 +81,11 @@ impl Host {
     pub(crate) fn configuration(&self) -> Option<Report> {
         let text = self.read(paths::CONFIG_REPORT).ok()?;
         serde_json::from_str(&text).ok()
+    }
+
+    /// What is on trial; none as well when that cannot be told.
+    pub(crate) fn trial(&self) -> Option<Trial> {
+        Node::new(&self.root).trial().ok().flatten()
     }
 
     /// The slot that runs, when it can be told.

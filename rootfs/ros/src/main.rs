@@ -4,10 +4,14 @@
 mod api;
 mod cli;
 mod client;
+mod complete;
+mod compose;
 mod config;
 mod elevate;
+mod engine;
 mod exec;
 mod host;
+mod inspect;
 mod logs;
 mod os;
 mod output;
@@ -17,9 +21,11 @@ mod reference;
 #[cfg(test)]
 mod samples;
 mod service;
+mod services;
 mod table;
 mod text;
 mod timings;
+mod variants;
 
 use std::io;
 use std::process::ExitCode;
@@ -28,7 +34,6 @@ use anyhow::Result;
 use clap::Parser;
 use rubus_config::power::PowerAction;
 
-use api::Action;
 use cli::{Cli, Command, Os, Service};
 use client::Client;
 use host::Host;
@@ -55,32 +60,23 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let host = Host::new(&cli.global.host);
     let output = Output::detect(no_color);
     match &cli.command {
-        Command::Ps(listing) | Command::Service(Service::Ps(listing)) => {
-            service::ps(&client, *listing, output)?;
+        Command::Ps(listing) => {
+            services::run(&client, &cli.global.host, &Service::Ps(*listing), output)?;
         }
-        Command::Logs(options) | Command::Service(Service::Logs(options)) => {
-            logs::run(&client, options, output)?;
-        }
-        Command::Service(Service::List(listing)) => service::list(&client, *listing, output)?,
-        Command::Service(Service::Start(names)) => {
-            service::act(&client, names, Action::Start, output)?;
-        }
-        Command::Service(Service::Stop(names)) => {
-            service::act(&client, names, Action::Stop, output)?;
-        }
-        Command::Service(Service::Restart(names)) => {
-            service::act(&client, names, Action::Restart, output)?;
-        }
-        Command::Service(Service::Exec(options)) => exec::run(&client, options)?,
+        Command::Logs(options) => services::logs(&client, &cli.global.host, options, output)?,
+        Command::Service(command) => services::run(&client, &cli.global.host, command, output)?,
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
+        Command::Engine(command) => variants::engine(&client, &cli.global.host, command, output)?,
+        Command::Console(command) => variants::console(&client, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,
         Command::Os(Os::Poweroff) => power::run(&client, &host, PowerAction::Poweroff, output)?,
         Command::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(*shell, &mut cli::public(), "ros", &mut script);
-            output.text(&String::from_utf8_lossy(&script))?;
+            output.text(&complete::script(*shell, cli::public()))?;
+        }
+        Command::Complete { words } => {
+            complete::run(&client, &cli.global.host, words, output)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -37,8 +37,17 @@ struct Report {
     data: Disk,
     /// What became of the configuration; none when that is not known.
     configuration: Option<Configuration>,
+    /// Settings that are taken back unless they are confirmed.
+    trial: Option<OnTrial>,
     /// None when the runtime does not tell.
     services: Option<Services>,
+}
+
+/// Settings on trial.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct OnTrial {
+    keys: Vec<String>,
+    seconds_left: u64,
 }
 
 /// How the services are.
@@ -46,6 +55,8 @@ struct Report {
 struct Services {
     ready: usize,
     not_ready: Vec<NotReady>,
+    /// What people should know of services, also of those that are well.
+    notices: Vec<String>,
 }
 
 /// A service that should be ready and is not.
@@ -93,6 +104,10 @@ pub(crate) fn status(
         memory: host.memory()?,
         data: host.data()?,
         configuration: host.configuration(),
+        trial: host.trial().map(|trial| OnTrial {
+            seconds_left: trial.seconds_left(host::now_us()),
+            keys: trial.keys,
+        }),
         services: services.as_deref().ok().map(sum_up),
     };
     if options.json {
@@ -124,6 +139,11 @@ fn sum_up(services: &[Status]) -> Services {
                 state: service.state,
                 reason: service.reason.clone(),
             })
+            .collect(),
+        notices: services
+            .iter()
+            .filter(|service| !service.notice.is_empty())
+            .map(|service| format!("{}: {}", service.name, service.notice))
             .collect(),
     }
 }
@@ -177,6 +197,13 @@ fn render(report: &Report, style: Style) -> String {
     for (name, value) in facts {
         out += &format!("{name:<10}{value}\n");
     }
+    if let Some(trial) = &report.trial {
+        out += &format!(
+            "On trial  {}: taken back in {} s unless `ros config confirm` keeps it\n",
+            text::printable(&trial.keys.join(", ")),
+            trial.seconds_left
+        );
+    }
     let missing = report.services.iter().flat_map(|it| &it.not_ready);
     let mut table = Table::new(&[
         ("NOT READY", Align::Left),
@@ -197,6 +224,13 @@ fn render(report: &Report, style: Style) -> String {
             width: None,
             ..style
         });
+    }
+    let notices = report.services.iter().flat_map(|it| &it.notices);
+    for (number, notice) in notices.enumerate() {
+        if number == 0 {
+            out += "\nABOUT THE SERVICES\n";
+        }
+        out += &format!("{}\n", text::printable(notice));
     }
     if let Some(configuration) = &report.configuration {
         out += &render_configuration(configuration);
@@ -268,6 +302,7 @@ mod tests {
                 free: 28 << 30,
             },
             configuration: Some(Configuration::default()),
+            trial: None,
             services: Some(sum_up(services)),
         }
     }
@@ -315,6 +350,23 @@ Services  2 ready
     }
 
     #[test]
+    fn settings_on_trial_are_named_with_the_time_that_is_left() {
+        let mut report = report(&[service("ntp", State::Ready)]);
+        report.trial = Some(OnTrial {
+            keys: vec!["ssh.port".into(), "hostname".into()],
+            seconds_left: 14,
+        });
+        let text = render(&report, Style::default());
+        assert!(
+            text.ends_with(
+                "\nOn trial  ssh.port, hostname: taken back in 14 s unless `ros config \
+                 confirm` keeps it\n"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn what_is_not_ready_is_named_with_its_reason() {
         let services = [
             service("ntp", State::Ready),
@@ -334,6 +386,22 @@ NOT READY  STATE      REASON
 docker     unhealthy  its health check failed 3 times
 gateway    waiting
 "
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_service_that_is_not_what_was_chosen_is_told() {
+        let docker = Status {
+            notice: "docker-26.1.5 runs instead of docker-28".into(),
+            ..service("docker", State::Ready)
+        };
+        let text = render(&report(&[docker]), Style::default());
+        assert!(
+            text.ends_with(
+                "Services  1 ready\n\nABOUT THE SERVICES\n\
+                 docker: docker-26.1.5 runs instead of docker-28\n"
             ),
             "{text}"
         );

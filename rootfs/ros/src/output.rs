@@ -66,6 +66,13 @@ pub(crate) fn complain(line: &str) {
     let _ = writeln!(io::stderr(), "{line}");
 }
 
+/// Writes a line to a terminal on standard error, over the one before; an empty
+/// one clears it.
+pub(crate) fn rewrite(line: &str) {
+    let mut stderr = io::stderr();
+    let _ = write!(stderr, "\r\x1b[K{line}").and_then(|()| stderr.flush());
+}
+
 /// Whether the environment asks for no colours (<https://no-color.org>), or
 /// names a terminal that has none.
 pub(crate) fn colours_unwanted() -> bool {

@@ -18,5 +18,7 @@ pub(crate) fn service(name: &str, state: State) -> Status {
         exit: None,
         memory: None,
         reason: String::new(),
+        variant: None,
+        notice: String::new(),
     }
 }

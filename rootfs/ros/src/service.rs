@@ -1,48 +1,70 @@
-//! `ros service`: list, ps, start, stop, restart.
+//! What services are like: the lists of `ros service`, and what came of an action.
 
 use anyhow::Result;
 use rubus_service::Kind;
 use rubus_service::status::{State, Status};
+use serde_json::Value;
 
 use crate::api::{self, Action};
-use crate::cli::{Listing, Names};
+use crate::cli::Listing;
 use crate::client::Client;
 use crate::host;
 use crate::output::{self, Output};
 use crate::table::{Align, Cell, Paint, Style, Table};
 use crate::text;
 
-/// `ros service list`
-pub(crate) fn list(client: &Client, listing: Listing, output: Output) -> Result<()> {
-    let services = client.services()?;
-    if listing.json {
-        return output.json(&services);
-    }
-    Ok(output.text(&all(&services, output.style()))?)
+/// The kind of services that the engine runs.
+const COMPOSE: &str = "compose";
+
+/// Services of the image, and those of compose files.
+pub(crate) struct All {
+    pub(crate) system: Vec<Status>,
+    pub(crate) compose: Vec<Status>,
 }
 
-/// `ros service ps`
-pub(crate) fn ps(client: &Client, listing: Listing, output: Output) -> Result<()> {
-    let mut services = client.services()?;
-    // One that keeps failing is what people look for here.
-    services.retain(|service| api::runs(service.state) || service.state == State::Backoff);
-    if listing.json {
-        return output.json(&services);
-    }
-    Ok(output.text(&running(&services, host::now_us(), output.style()))?)
-}
-
-/// `ros service start`, `stop` and `restart`: one service after the other, up
-/// to the first that fails.
-pub(crate) fn act(client: &Client, names: &Names, action: Action, output: Output) -> Result<()> {
-    for name in &names.names {
-        // It may take a while; a script wants the outcome only.
-        if output.is_terminal() {
-            output::complain(&format!("{} {}", progress(action), text::printable(name)));
+impl All {
+    /// `ros service list`
+    pub(crate) fn list(&self, listing: Listing, output: Output) -> Result<()> {
+        if listing.json {
+            return output.json(&self.json()?);
         }
-        let service = client.act(name, action)?;
-        output.line(&outcome(&service))?;
+        Ok(output.text(&all(&self.system, &self.compose, output.style()))?)
     }
+
+    /// `ros service ps`
+    pub(crate) fn ps(mut self, listing: Listing, output: Output) -> Result<()> {
+        // One that keeps failing is what people look for here.
+        let runs = |it: &Status| api::runs(it.state) || it.state == State::Backoff;
+        self.system.retain(runs);
+        self.compose
+            .retain(|it| runs(it) || it.state == State::Failed);
+        if listing.json {
+            return output.json(&self.json()?);
+        }
+        let services = [self.system, self.compose].concat();
+        Ok(output.text(&running(&services, host::now_us(), output.style()))?)
+    }
+
+    /// What programs get: the kind tells who runs it.
+    fn json(&self) -> Result<Vec<Value>> {
+        let system = self.system.iter().map(serde_json::to_value);
+        let compose = self.compose.iter().map(|status| {
+            let mut value = serde_json::to_value(status)?;
+            value["kind"] = COMPOSE.into();
+            Ok(value)
+        });
+        Ok(system.chain(compose).collect::<serde_json::Result<_>>()?)
+    }
+}
+
+/// `ros service start`, `stop` and `restart` of a service of the image.
+pub(crate) fn act(client: &Client, name: &str, action: Action, output: Output) -> Result<()> {
+    // It may take a while; a script wants the outcome only.
+    if output.is_terminal() {
+        output::complain(&format!("{} {}", progress(action), text::printable(name)));
+    }
+    let service = client.act(name, action)?;
+    output.line(&outcome(&service))?;
     Ok(())
 }
 
@@ -66,7 +88,7 @@ pub(crate) const fn paint(state: State) -> Paint {
     }
 }
 
-fn all(services: &[Status], style: Style) -> String {
+fn all(system: &[Status], compose: &[Status], style: Style) -> String {
     let mut table = Table::new(&[
         ("NAME", Align::Left),
         ("STATE", Align::Left),
@@ -74,20 +96,22 @@ fn all(services: &[Status], style: Style) -> String {
         ("KIND", Align::Left),
         ("DESCRIPTION", Align::Left),
     ]);
-    for service in services {
+    let kind = |service: &Status| match service.kind {
+        Kind::Daemon => "daemon",
+        Kind::Oneshot => "oneshot",
+    };
+    let system = system.iter().map(|service| (service, kind(service)));
+    let services = system.chain(compose.iter().map(|service| (service, COMPOSE)));
+    for (service, kind) in services.clone() {
         table.row(vec![
             service.name.as_str().into(),
             Cell::painted(service.state.word(), paint(service.state)),
             if service.enabled { "yes" } else { "no" }.into(),
-            match service.kind {
-                Kind::Daemon => "daemon",
-                Kind::Oneshot => "oneshot",
-            }
-            .into(),
+            kind.into(),
             service.description.as_str().into(),
         ]);
     }
-    table.render(style) + &reasons(services)
+    table.render(style) + &reasons(services.map(|(service, _)| service))
 }
 
 fn running(services: &[Status], now_us: u64, style: Style) -> String {
@@ -117,22 +141,24 @@ fn running(services: &[Status], now_us: u64, style: Style) -> String {
             service.restarts.to_string().into(),
         ]);
     }
-    table.render(style) + &reasons(services)
+    table.render(style) + &reasons(services.iter())
 }
 
-/// Why services are as they are, below a table: a reason is a sentence, too
-/// long for a column and too good to cut.
-fn reasons(services: &[Status]) -> String {
+/// Why services are as they are, and what else there is to know of them, below
+/// a table: a reason is a sentence, too long for a column and too good to cut.
+fn reasons<'a>(services: impl Iterator<Item = &'a Status>) -> String {
     let mut out = String::new();
-    for service in services.iter().filter(|it| !it.reason.is_empty()) {
-        if out.is_empty() {
-            out.push('\n');
+    for service in services {
+        for line in [&service.reason, &service.notice] {
+            if line.is_empty() {
+                continue;
+            }
+            if out.is_empty() {
+                out.push('\n');
+            }
+            let (name, line) = (text::printable(&service.name), text::printable(line));
+            out += &format!("{name}: {line}\n");
         }
-        let (name, reason) = (
-            text::printable(&service.name),
-            text::printable(&service.reason),
-        );
-        out += &format!("{name}: {reason}\n");
     }
     out
 }
@@ -195,7 +221,7 @@ mod tests {
     #[test]
     fn a_list_names_every_service() {
         assert_eq!(
-            all(&[docker(), udev()], Style::default()),
+            all(&[docker(), udev()], &[], Style::default()),
             "\
 NAME      STATE  ENABLED  KIND     DESCRIPTION
 docker    ready  yes      daemon   Docker engine
@@ -205,9 +231,36 @@ coldplug  done   yes      oneshot  Names devices
     }
 
     #[test]
+    fn services_of_compose_files_are_listed_with_the_others() {
+        let web = Status {
+            description: "nginx".into(),
+            ..service("web", State::Ready)
+        };
+        assert_eq!(
+            all(&[docker()], std::slice::from_ref(&web), Style::default()),
+            "\
+NAME    STATE  ENABLED  KIND     DESCRIPTION
+docker  ready  yes      daemon   Docker engine
+web     ready  yes      compose  nginx
+"
+        );
+        let services = All {
+            system: vec![docker()],
+            compose: vec![web],
+        };
+        let kinds: Vec<Value> = services
+            .json()
+            .unwrap()
+            .iter()
+            .map(|it| it["kind"].clone())
+            .collect();
+        assert_eq!(kinds, ["daemon", "compose"]);
+    }
+
+    #[test]
     fn a_reason_is_told_below_the_table_in_full() {
         assert_eq!(
-            all(&[docker(), gateway()], Style::default()),
+            all(&[docker(), gateway()], &[], Style::default()),
             "\
 NAME     STATE   ENABLED  KIND    DESCRIPTION
 docker   ready   yes      daemon  Docker engine
@@ -257,7 +310,7 @@ ntp: ended with status 3; starts again after 8 s
             colour: true,
             width: None,
         };
-        let text = all(&[docker(), gateway()], style);
+        let text = all(&[docker(), gateway()], &[], style);
         assert!(text.contains("\x1b[32mready\x1b[0m"));
         assert!(text.contains("\x1b[31mfailed\x1b[0m"));
     }

@@ -2,6 +2,7 @@
 //! `docs/architecture.md`.
 
 use rubus_config::power::PowerAction;
+use rubus_service::variants::Named;
 use serde::Deserialize;
 
 use crate::http::{Failure, Request};
@@ -19,6 +20,22 @@ pub(crate) enum Call {
         service: String,
         tail: Option<usize>,
         follow: bool,
+    },
+    Definition(String),
+    ReadSettings,
+    /// The variants of a service.
+    Variants(String),
+    Switch {
+        service: String,
+        variant: String,
+    },
+    Enable {
+        service: String,
+        variant: String,
+    },
+    RemoveVariant {
+        service: String,
+        variant: String,
     },
     Boot,
     Power(PowerAction),
@@ -39,6 +56,33 @@ pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
         ["v1", "services", name, "restart"] => (Call::Restart(name.to_owned()), "POST"),
         ["v1", "services", name, "reload"] => (Call::Reload(name.to_owned()), "POST"),
         ["v1", "services", name, "logs"] => (logs(name, query)?, "GET"),
+        ["v1", "services", name, "definition"] => (Call::Definition(name.to_owned()), "GET"),
+        ["v1", "settings", "reload"] => (Call::ReadSettings, "POST"),
+        ["v1", "services", name, "variants"] => (Call::Variants(name.to_owned()), "GET"),
+        ["v1", "services", name, "variants", variant] => (
+            Call::RemoveVariant {
+                service: name.to_owned(),
+                variant: variant.to_owned(),
+            },
+            "DELETE",
+        ),
+        ["v1", "services", _, "switch" | "enable"] if request.method != "POST" => {
+            return Err(wrong_method("POST"));
+        }
+        ["v1", "services", name, "switch"] => (
+            Call::Switch {
+                service: name.to_owned(),
+                variant: variant(&request.body)?,
+            },
+            "POST",
+        ),
+        ["v1", "services", name, "enable"] => (
+            Call::Enable {
+                service: name.to_owned(),
+                variant: variant(&request.body)?,
+            },
+            "POST",
+        ),
         ["v1", "boot"] => (Call::Boot, "GET"),
         ["v1", "power"] if request.method != "POST" => return Err(wrong_method("POST")),
         ["v1", "power"] => (power(&request.body)?, "POST"),
@@ -69,6 +113,12 @@ fn logs(name: &str, query: &str) -> Result<Call, Failure> {
         tail,
         follow,
     })
+}
+
+fn variant(body: &[u8]) -> Result<String, Failure> {
+    serde_json::from_slice::<Named>(body)
+        .map(|named| named.variant)
+        .map_err(|error| Failure::new(400, format!("send {{\"variant\":\"NAME\"}}: {error}")))
 }
 
 fn power(body: &[u8]) -> Result<Call, Failure> {
@@ -121,6 +171,14 @@ mod tests {
             ask("POST", "/v1/services/ntp/reload", ""),
             Ok(Call::Reload(name()))
         );
+        assert_eq!(
+            ask("GET", "/v1/services/ntp/definition", ""),
+            Ok(Call::Definition(name()))
+        );
+        assert_eq!(
+            ask("POST", "/v1/settings/reload", ""),
+            Ok(Call::ReadSettings)
+        );
         assert_eq!(ask("GET", "/v1/boot", ""), Ok(Call::Boot));
         let logs = |tail, follow| {
             Ok(Call::Logs {
@@ -141,11 +199,52 @@ mod tests {
     }
 
     #[test]
+    fn variants_are_listed_switched_enabled_and_removed() {
+        let (service, variant) = (|| "docker".to_owned(), || "docker-28".to_owned());
+        let body = r#"{"variant":"docker-28"}"#;
+        assert_eq!(
+            ask("GET", "/v1/services/docker/variants", ""),
+            Ok(Call::Variants(service()))
+        );
+        assert_eq!(
+            ask("POST", "/v1/services/docker/switch", body),
+            Ok(Call::Switch {
+                service: service(),
+                variant: variant()
+            })
+        );
+        assert_eq!(
+            ask("POST", "/v1/services/docker/enable", body),
+            Ok(Call::Enable {
+                service: service(),
+                variant: variant()
+            })
+        );
+        assert_eq!(
+            ask("DELETE", "/v1/services/docker/variants/docker-28", ""),
+            Ok(Call::RemoveVariant {
+                service: service(),
+                variant: variant()
+            })
+        );
+        for (method, target, body, status) in [
+            ("GET", "/v1/services/docker/switch", body, 405),
+            ("POST", "/v1/services/docker/variants", "", 405),
+            ("GET", "/v1/services/docker/variants/x", "", 405),
+            ("POST", "/v1/services/docker/switch", "", 400),
+            ("POST", "/v1/services/docker/enable", "{\"x\":1}", 400),
+        ] {
+            assert_eq!(ask(method, target, body), Err(status), "{method} {target}");
+        }
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused() {
         assert_eq!(ask("GET", "/", ""), Err(404));
         assert_eq!(ask("GET", "/v2/services", ""), Err(404));
         assert_eq!(ask("POST", "/v1/services", ""), Err(405));
         assert_eq!(ask("GET", "/v1/services/ntp/start", ""), Err(405));
+        assert_eq!(ask("GET", "/v1/settings/reload", ""), Err(405));
         assert_eq!(ask("GET", "/v1/power", ""), Err(405));
         assert_eq!(
             ask("POST", "/v1/power", "{\"action\":\"explode\"}"),

@@ -12,7 +12,7 @@ use rubus_config::settings::Settings;
 use rubus_service::{Root, Service, mounts::MountPoint, oci::Config};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::{options::Options, report::report};
+use crate::{options::Options, report::report, variants::read_service};
 
 /// Missing folders below these are made when a service binds them.
 const MADE_BELOW: [&str; 3] = ["/var/lib/rubus/", "/data/", "/run/"];
@@ -20,7 +20,7 @@ const MADE_BELOW: [&str; 3] = ["/var/lib/rubus/", "/data/", "/run/"];
 /// Reads all services, each with whether it is enabled. One that cannot be
 /// read is told about and left out: the others have to run.
 pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
-    let chosen = chosen(&options.config());
+    let chosen = settings(options).map_or_else(BTreeMap::new, |it| it.services);
     let mut services = Vec::new();
     let entries = match fs::read_dir(&options.services) {
         Ok(entries) => entries,
@@ -33,7 +33,7 @@ pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
         }
     };
     for entry in entries.flatten() {
-        let path = entry.path().join("service.json");
+        let path = entry.path();
         match read_service(&path, &entry.file_name().to_string_lossy()) {
             Ok(service) => {
                 let enabled = chosen
@@ -44,7 +44,7 @@ pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
             }
             Err(error) => report(format_args!(
                 "cannot read {}: {error}; this service does not run",
-                path.display()
+                path.join("service.json").display()
             )),
         }
     }
@@ -52,39 +52,27 @@ pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
     services
 }
 
-fn read_service(path: &Path, name: &str) -> io::Result<Service> {
-    let mut service: Service = serde_json::from_slice(&fs::read(path)?)?;
-    name.clone_into(&mut service.name);
-    Ok(service)
-}
-
-/// Which services the configuration turns on or off.
-fn chosen(path: &Path) -> BTreeMap<String, bool> {
-    let settings = fs::read(path).and_then(|text| Ok(serde_json::from_slice::<Settings>(&text)?));
-    match settings {
-        Ok(settings) => settings.services,
-        Err(error) => {
+/// The settings of the node; none where they cannot be read.
+pub(crate) fn settings(options: &Options) -> Option<Settings> {
+    let path = options.config();
+    let settings = fs::read(&path).and_then(|text| Ok(serde_json::from_slice(&text)?));
+    settings
+        .inspect_err(|error| {
             if error.kind() != io::ErrorKind::NotFound {
                 report(format_args!(
                     "cannot read {}: {error}; services run as the image has them",
                     path.display()
                 ));
             }
-            BTreeMap::new()
-        }
-    }
+        })
+        .ok()
 }
 
-/// The bundle of a service.
-pub(crate) fn path(options: &Options, service: &Service) -> PathBuf {
-    options.services.join(&service.name)
-}
-
-/// Makes what has to be there before a service starts.
-pub(crate) fn prepare(options: &Options, service: &Service) -> Result<(), String> {
-    make_sources(options, service)?;
+/// Makes what has to be there before a service starts from its bundle.
+pub(crate) fn prepare(options: &Options, bundle: &Path, service: &Service) -> Result<(), String> {
+    make_sources(bundle, service)?;
     if service.root != Root::ReadOnly {
-        mount_writable_root(options, service)
+        mount_writable_root(options, bundle, service)
             .map_err(|error| format!("cannot mount its writable root: {error}"))?;
     }
     Ok(())
@@ -103,7 +91,7 @@ pub(crate) fn clear(options: &Options, service: &Service) {
     }
 }
 
-fn make_sources(options: &Options, service: &Service) -> Result<(), String> {
+fn make_sources(bundle: &Path, service: &Service) -> Result<(), String> {
     for point in rubus_service::mounts::sources(service) {
         let Some(source) = &point.source else {
             continue;
@@ -115,7 +103,7 @@ fn make_sources(options: &Options, service: &Service) -> Result<(), String> {
             // An empty one says the same as none, and can be mounted.
             fs::write(source, "")
         } else if is_made(&point, source) {
-            make_folder(Path::new(source), owner(options, service))
+            make_folder(Path::new(source), owner(bundle))
         } else {
             continue;
         };
@@ -137,8 +125,8 @@ fn make_folder(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
     }
 }
 
-fn owner(options: &Options, service: &Service) -> Option<(u32, u32)> {
-    let text = fs::read(path(options, service).join("config.json")).ok()?;
+fn owner(bundle: &Path) -> Option<(u32, u32)> {
+    let text = fs::read(bundle.join("config.json")).ok()?;
     let user = serde_json::from_slice::<Config>(&text).ok()?.process.user;
     Some((user.uid, user.gid))
 }
@@ -155,14 +143,14 @@ fn writable_root(options: &Options, service: &Service) -> (PathBuf, PathBuf) {
     (roots.join(&service.name), layer)
 }
 
-fn mount_writable_root(options: &Options, service: &Service) -> io::Result<()> {
+fn mount_writable_root(options: &Options, bundle: &Path, service: &Service) -> io::Result<()> {
     clear(options, service);
     let (root, layer) = writable_root(options, service);
     let (upper, work) = (layer.join("upper"), layer.join("work"));
     for folder in [&root, &upper, &work] {
         fs::create_dir_all(folder)?;
     }
-    let lower = path(options, service).join("rootfs");
+    let lower = bundle.join("rootfs");
     let data = format!(
         "lowerdir={},upperdir={},workdir={}",
         lower.display(),

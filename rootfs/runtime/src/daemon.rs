@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     os::{fd::OwnedFd, unix::net::UnixStream},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,6 +23,7 @@ use crate::{
     clients::Clients,
     clock,
     jobs::{Job, Jobs, Role},
+    keep::{self, Keeper},
     logs::{Log, STREAMS, Scratch},
     machine::{Action, Event, Micros, Process},
     options::Options,
@@ -31,6 +33,8 @@ use crate::{
     report::report,
     saved::Saved,
     supervisor::Supervisor,
+    switch::{self, Switch},
+    trial::TrialClock,
 };
 
 /// The runtime.
@@ -38,12 +42,19 @@ pub(crate) struct Daemon {
     pub(crate) options: Options,
     pub(crate) reactor: Reactor,
     pub(crate) supervisor: Supervisor,
+    /// Which variant each service is, by its number.
+    pub(crate) switches: Vec<Switch>,
+    /// The bundle of that.
+    pub(crate) bundles: Vec<PathBuf>,
+    /// What follows from what happened around switches, and is to be done.
+    pub(crate) switch_effects: Vec<(usize, switch::Effect)>,
     /// By the number of the service; `None` where it could not be made.
     logs: Vec<Option<Log>>,
     scratch: Scratch,
+    pub(crate) keeper: Keeper,
     /// Streams that have more to read at once.
     eager: BTreeSet<(usize, usize)>,
-    jobs: Jobs,
+    pub(crate) jobs: Jobs,
     /// First processes of services that are children of ours.
     mains: BTreeMap<i32, usize>,
     /// Children that ended before anybody knew what they were.
@@ -52,6 +63,7 @@ pub(crate) struct Daemon {
     pub(crate) watches: BTreeMap<u32, Watch>,
     next_watch: u32,
     pub(crate) clients: Clients,
+    pub(crate) trial: TrialClock,
     signals: UnixStream,
     terminated: Arc<AtomicBool>,
     /// When the first runtime since the boot started.
@@ -91,16 +103,28 @@ impl Daemon {
         let (signals, terminated) = catch_signals()?;
         reactor.add(&signals, Token::Signal)?;
         let supervisor = Supervisor::new(bundle::load(&options));
+        let keeper = Keeper::new(&options);
+        if bundle::settings(&options).is_some_and(|it| it.logging.persist) {
+            keeper.restore_all(&options.logs(), &supervisor);
+        }
         let logs = supervisor
             .units()
             .map(|(index, unit)| open_log(&options, &reactor, index, &unit.service.name))
             .collect();
+        let bundles = supervisor
+            .units()
+            .map(|(_, unit)| options.services.join(&unit.service.name))
+            .collect();
         Ok(Daemon {
             clients: Clients::listen(&options.socket(), &reactor)?,
             reactor,
+            switches: Vec::new(),
+            bundles,
+            switch_effects: Vec::new(),
             supervisor,
             logs,
             scratch: Scratch::new()?,
+            keeper,
             eager: BTreeSet::new(),
             jobs: Jobs::default(),
             mains: BTreeMap::new(),
@@ -108,6 +132,7 @@ impl Daemon {
             probes: BTreeMap::new(),
             watches: BTreeMap::new(),
             next_watch: 0,
+            trial: TrialClock::default(),
             signals,
             terminated,
             first_start: clock::now(),
@@ -119,6 +144,7 @@ impl Daemon {
     /// to end (`None`: services go on).
     pub(crate) fn run(&mut self) -> io::Result<Option<PowerAction>> {
         self.take_over(clock::now());
+        self.read_settings(clock::now());
         loop {
             let more = self.settle(clock::now());
             if self.terminated.load(Ordering::Relaxed) {
@@ -126,6 +152,7 @@ impl Daemon {
             }
             let now = clock::now();
             if let Some(action) = self.supervisor.shutdown_complete(now) {
+                self.keeper.keep(keep::rings(&self.supervisor, &self.logs));
                 return Ok(Some(action));
             }
             let timeout = if more {
@@ -150,20 +177,26 @@ impl Daemon {
         }
         loop {
             let effects = self.supervisor.settle(now);
+            self.look_at_switches(now);
+            let switch_effects = std::mem::take(&mut self.switch_effects);
             // Written before it is done: a runtime that is killed in between
             // leaves one that looks for what may have been done.
             if self.supervisor.take_changed() {
-                let saved = Saved::of(&self.supervisor, self.first_start);
+                let saved = Saved::of(&self.supervisor, &self.switches, self.first_start);
                 let path = self.options.saved_state();
                 if let Err(error) = saved.write(&path) {
                     report(format_args!("cannot write {}: {error}", path.display()));
                 }
             }
-            if effects.is_empty() {
+            self.forget_trial();
+            if effects.is_empty() && switch_effects.is_empty() {
                 break;
             }
             for (unit, action) in effects {
                 self.execute(unit, action, now);
+            }
+            for (unit, effect) in switch_effects {
+                self.carry_out(unit, effect, now);
             }
         }
         self.answer_wishes();
@@ -181,7 +214,10 @@ impl Daemon {
             .chain(watches)
             .chain(self.supervisor.next_deadline())
             .chain(self.jobs.deadline())
+            .chain(self.trial.deadline())
+            .chain(self.keeper.deadline())
             .chain(self.clients.deadline())
+            .chain(self.switches.iter().filter_map(Switch::deadline))
             .min()
     }
 
@@ -226,6 +262,9 @@ impl Daemon {
             }
         }
         self.look_again(now);
+        self.end_trial(now);
+        let rings = keep::rings(&self.supervisor, &self.logs);
+        self.keeper.keep_when_due(rings, now);
     }
 
     fn drain(&mut self, unit: usize, stream: usize, now: Micros) {
@@ -280,9 +319,10 @@ impl Daemon {
 
     fn launch(&mut self, unit: usize, now: Micros) {
         let service = &self.supervisor.unit(unit).service;
-        let launched = bundle::prepare(&self.options, service).and_then(|()| {
+        let bundle = &self.bundles[unit];
+        let launched = bundle::prepare(&self.options, bundle, service).and_then(|()| {
             self.jobs
-                .launch(&self.options, unit, service, now)
+                .launch(&self.options, unit, bundle, service, now)
                 .map_err(|error| {
                     format!("cannot run {}: {error}", self.options.oci_runtime.display())
                 })
@@ -385,6 +425,7 @@ impl Daemon {
             match (self.jobs.take(pid), self.mains.remove(&pid)) {
                 (Some(job), _) => finished.push((job, exit)),
                 (None, Some(unit)) => self.main_ended(unit, exit, now),
+                (None, None) if self.trial.ended(pid, now) => self.read_settings(now),
                 (None, None) => {
                     self.strays.insert(pid, exit);
                 }
@@ -420,10 +461,11 @@ impl Daemon {
                 let result = match exit {
                     Exit::Code(0) => Ok(()),
                     _ if job.overdue => Err(self.no_answer(unit)),
-                    _ => Err(job.complaint().unwrap_or_else(|| exit.to_string())),
+                    _ => Err(job.last_words().unwrap_or_else(|| exit.to_string())),
                 };
                 self.supervisor.dispatch(unit, Event::Probed(result), now);
             }
+            Role::Drain | Role::Gate => self.switch_command_ended(&mut job, exit),
             Role::Clean => {
                 bundle::clear(&self.options, &self.supervisor.unit(unit).service);
                 self.supervisor.dispatch(unit, Event::Cleaned, now);

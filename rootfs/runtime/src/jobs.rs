@@ -5,6 +5,8 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
+    os::fd::OwnedFd,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -17,6 +19,12 @@ use crate::{logs, machine::Micros, options::Options, process};
 const LAUNCH_TIME: Micros = 60_000_000;
 /// How long it may take to remove one.
 const CLEAN_TIME: Micros = 30_000_000;
+/// How long a command around a switch may take: it may have to wait until all
+/// containers of an engine run again, on a slow card.
+const SWITCH_TIME: Micros = 180_000_000;
+
+/// As much as a pipe holds.
+const MOST_SAID: u64 = 64 * 1024;
 
 /// What a child process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +33,23 @@ pub(crate) enum Role {
     PostStart,
     Probe,
     Clean,
+    /// A service makes ready for a switch.
+    Drain,
+    /// After a switch it looks whether all is well.
+    Gate,
+}
+
+impl Role {
+    /// What commands inside a service are told apart by.
+    fn word(self) -> Option<&'static str> {
+        match self {
+            Role::PostStart => Some("post-start"),
+            Role::Probe => Some("health"),
+            Role::Drain => Some("drain"),
+            Role::Gate => Some("gate"),
+            Role::Launch | Role::Clean => None,
+        }
+    }
 }
 
 /// A child process at work.
@@ -35,8 +60,8 @@ pub(crate) struct Job {
     deadline: Option<Micros>,
     /// Whether it was killed for that.
     pub(crate) overdue: bool,
-    /// What a health check says on standard error.
-    complaint: Option<File>,
+    /// What a command inside a service says.
+    said: Option<File>,
 }
 
 /// All child processes at work, by number.
@@ -49,6 +74,7 @@ impl Jobs {
         &mut self,
         options: &Options,
         unit: usize,
+        bundle: &Path,
         service: &Service,
         now: Micros,
     ) -> io::Result<()> {
@@ -59,10 +85,10 @@ impl Jobs {
             .args(["run", "--detach", "--pid-file"])
             .arg(&pid_file)
             .arg("--bundle")
-            .arg(crate::bundle::path(options, service))
+            .arg(bundle)
             .arg(&service.name);
         write_to_log(&mut command, options, service)?;
-        self.spawn(command, unit, Role::Launch, Some(now + LAUNCH_TIME))
+        self.spawn(command, unit, Role::Launch, Some(now + LAUNCH_TIME), None)
     }
 
     /// Runs the `post_start` command inside a container.
@@ -74,7 +100,7 @@ impl Jobs {
     ) -> io::Result<()> {
         let mut command = exec(options, service, "post-start", &service.post_start)?;
         write_to_log(&mut command, options, service)?;
-        self.spawn(command, unit, Role::PostStart, None)
+        self.spawn(command, unit, Role::PostStart, None, None)
     }
 
     /// Runs a health check inside a container.
@@ -89,18 +115,30 @@ impl Jobs {
             return Ok(());
         };
         let mut command = exec(options, service, "health", args)?;
-        let (complaint, stderr) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&complaint, true)?;
+        let (said, stderr) = pipe()?;
         command.stdout(Stdio::null()).stderr(stderr);
-        self.spawn(command, unit, Role::Probe, Some(deadline))?;
-        let jobs = self.0.values_mut();
-        if let Some(job) = jobs
-            .filter(|it| it.unit == unit)
-            .find(|it| it.role == Role::Probe)
-        {
-            job.complaint = Some(File::from(complaint));
-        }
-        Ok(())
+        self.spawn(command, unit, Role::Probe, Some(deadline), Some(said))
+    }
+
+    /// Runs a command around a switch inside a container.
+    pub(crate) fn around_switch(
+        &mut self,
+        options: &Options,
+        unit: usize,
+        role: Role,
+        direction: &str,
+        service: &Service,
+        now: Micros,
+    ) -> io::Result<()> {
+        let (what, args) = match role {
+            Role::Drain => ("drain", &service.switch.drain),
+            _ => ("gate", &service.switch.gate),
+        };
+        let mut command = exec(options, service, what, args)?;
+        command.arg(direction);
+        let (said, writer) = pipe()?;
+        command.stdout(writer.try_clone()?).stderr(writer);
+        self.spawn(command, unit, role, Some(now + SWITCH_TIME), Some(said))
     }
 
     /// Removes what is left of a container.
@@ -117,7 +155,7 @@ impl Jobs {
             .args(["delete", "--force", &service.name])
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.spawn(command, unit, Role::Clean, Some(now + CLEAN_TIME))
+        self.spawn(command, unit, Role::Clean, Some(now + CLEAN_TIME), None)
     }
 
     fn spawn(
@@ -126,6 +164,7 @@ impl Jobs {
         unit: usize,
         role: Role,
         deadline: Option<Micros>,
+        said: Option<File>,
     ) -> io::Result<()> {
         let child = command.stdin(Stdio::null()).spawn()?;
         let job = Job {
@@ -133,7 +172,7 @@ impl Jobs {
             role,
             deadline,
             overdue: false,
-            complaint: None,
+            said,
         };
         // All children are reaped by number, so the handle is not kept.
         self.0.insert(child.id().cast_signed(), job);
@@ -175,7 +214,7 @@ impl Jobs {
     /// Ends the commands that run inside a service, and forgets them.
     pub(crate) fn cancel_commands(&mut self, options: &Options, unit: usize, name: &str) {
         self.0.retain(|&pid, job| {
-            let inside = job.unit == unit && matches!(job.role, Role::PostStart | Role::Probe);
+            let inside = job.unit == unit && job.role.word().is_some();
             if inside {
                 kill(options, pid, job, name);
             }
@@ -185,11 +224,12 @@ impl Jobs {
 }
 
 impl Job {
-    /// The last thing that a health check said on standard error.
-    pub(crate) fn complaint(&mut self) -> Option<String> {
-        let mut buffer = [0; 4096];
-        let count = self.complaint.as_mut()?.read(&mut buffer).ok()?;
-        let text = String::from_utf8_lossy(&buffer[..count]);
+    /// The last line that a command inside a service said.
+    pub(crate) fn last_words(&mut self) -> Option<String> {
+        let mut bytes = Vec::new();
+        // Others that hold its other end do not matter: what is there, counts.
+        let _ = self.said.as_mut()?.take(MOST_SAID).read_to_end(&mut bytes);
+        let text = String::from_utf8_lossy(&bytes);
         let line = text.lines().rev().find(|line| !line.trim().is_empty())?;
         Some(line.trim().chars().take(200).collect())
     }
@@ -198,10 +238,8 @@ impl Job {
 /// Kills a child, and what it started inside a container: that is not a child
 /// of ours, and would live on.
 fn kill(options: &Options, pid: i32, job: &Job, name: &str) {
-    match job.role {
-        Role::PostStart => process::kill_group_of(&options.exec_pid_file(name, "post-start")),
-        Role::Probe => process::kill_group_of(&options.exec_pid_file(name, "health")),
-        Role::Launch | Role::Clean => {}
+    if let Some(what) = job.role.word() {
+        process::kill_group_of(&options.exec_pid_file(name, what));
     }
     if let Some(pid) = Pid::from_raw(pid) {
         // It is our child and not reaped: the number cannot be another's.
@@ -227,6 +265,13 @@ fn exec(options: &Options, service: &Service, what: &str, args: &[String]) -> io
     Ok(command)
 }
 
+/// A pipe whose reader does not wait.
+fn pipe() -> io::Result<(File, OwnedFd)> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    rustix::io::ioctl_fionbio(&reader, true)?;
+    Ok((File::from(reader), writer))
+}
+
 fn write_to_log(command: &mut Command, options: &Options, service: &Service) -> io::Result<()> {
     let folder = options.logs();
     command
@@ -235,7 +280,7 @@ fn write_to_log(command: &mut Command, options: &Options, service: &Service) -> 
     Ok(())
 }
 
-fn remove(path: &std::path::Path) -> io::Result<()> {
+fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _ => Ok(()),

@@ -111,14 +111,7 @@ impl Log {
     /// Adds a line of the runtime's own: whoever reads the log to see why a
     /// service ended may find that it could not say so itself.
     pub(crate) fn note(&mut self, text: &str) -> io::Result<()> {
-        let line = LogLine {
-            time: now(),
-            stream: Stream::Runtime,
-            text: format!("system-runtime: {text}"),
-        };
-        let mut bytes = serde_json::to_vec(&line)?;
-        bytes.push(b'\n');
-        self.ring.append(&bytes)
+        self.ring.append(&own_line(text)?)
     }
 
     /// The last line that was written to standard error.
@@ -239,6 +232,18 @@ impl Fifo {
         }
         Ok(())
     }
+}
+
+/// A line of the runtime's own.
+pub(crate) fn own_line(text: &str) -> io::Result<Vec<u8>> {
+    let line = LogLine {
+        time: now(),
+        stream: Stream::Runtime,
+        text: format!("system-runtime: {text}"),
+    };
+    let mut bytes = serde_json::to_vec(&line)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 /// The time, as lines have it.

@@ -1,18 +1,20 @@
 //! Starts and supervises the system services of Rubus as OCI containers.
 //!
 //! The lives of services are decided by pure functions ([`machine`],
-//! [`supervisor`]); [`daemon`] carries out what they say and tells them what
+//! [`supervisor`], [`switch`]); [`daemon`] carries out what they say and tells them what
 //! happened. When this process is killed, services go on, and the next one
 //! takes them over ([`takeover`]).
 
 mod api;
 mod bundle;
+mod cause;
 mod cgroup;
 mod clients;
 mod clock;
 mod daemon;
 mod http;
 mod jobs;
+mod keep;
 mod lines;
 mod logs;
 mod machine;
@@ -25,8 +27,13 @@ mod ring;
 mod rules;
 mod saved;
 mod serve;
+mod settings;
 mod supervisor;
+mod switch;
+mod switching;
 mod takeover;
+mod trial;
+mod variants;
 
 use std::process::ExitCode;
 

@@ -16,12 +16,17 @@ pub(crate) struct Options {
     pub(crate) state: PathBuf,
     /// The OCI runtime.
     pub(crate) oci_runtime: PathBuf,
+    /// The program that takes settings back whose trial is over.
+    pub(crate) configure: PathBuf,
+    /// Where the name and the time zone of the node are said.
+    pub(crate) etc: PathBuf,
     /// The cgroup that holds one for each service.
     pub(crate) cgroup: PathBuf,
 }
 
 const USAGE: &str = "usage: system-runtime [--services DIR] [--run DIR] [--state DIR] \
-     [--oci-runtime FILE] [--cgroup DIR]";
+     [--oci-runtime FILE] [--configure FILE] [--etc DIR] \
+     [--cgroup DIR]";
 
 impl Default for Options {
     fn default() -> Options {
@@ -30,6 +35,8 @@ impl Default for Options {
             run: paths::RUN.into(),
             state: paths::STATE.into(),
             oci_runtime: paths::OCI_RUNTIME.into(),
+            configure: paths::CONFIGURE.into(),
+            etc: "/etc".into(),
             cgroup: PathBuf::from(format!("/sys/fs/cgroup{}", rubus_service::oci::CGROUPS)),
         }
     }
@@ -47,6 +54,8 @@ impl Options {
                 lexopt::Arg::Long("run") => &mut options.run,
                 lexopt::Arg::Long("state") => &mut options.state,
                 lexopt::Arg::Long("oci-runtime") => &mut options.oci_runtime,
+                lexopt::Arg::Long("configure") => &mut options.configure,
+                lexopt::Arg::Long("etc") => &mut options.etc,
                 lexopt::Arg::Long("cgroup") => &mut options.cgroup,
                 _ => return Err(wrong(argument.unexpected())),
             };
@@ -69,6 +78,10 @@ impl Options {
 
     pub(crate) fn config(&self) -> PathBuf {
         self.run.join("config.json")
+    }
+
+    pub(crate) fn trial(&self) -> PathBuf {
+        self.run.join("trial.json")
     }
 
     pub(crate) fn boot_record(&self) -> PathBuf {
@@ -102,6 +115,16 @@ impl Options {
         self.run.join("roots")
     }
 
+    /// What was chosen of the variants of services.
+    pub(crate) fn variants_record(&self) -> PathBuf {
+        self.state.join("variants.json")
+    }
+
+    /// Where variants lie that were added, one folder a service.
+    pub(crate) fn added_variants(&self) -> PathBuf {
+        self.state.join("variants")
+    }
+
     /// Where the layers of roots lie that are kept.
     pub(crate) fn kept_roots(&self) -> PathBuf {
         self.state.join("roots")
@@ -119,6 +142,7 @@ mod tests {
         assert_eq!(options.logs().to_str(), Some(paths::LOGS));
         assert_eq!(options.oci_state().to_str(), Some(paths::OCI_STATE));
         assert_eq!(options.config().to_str(), Some(paths::CONFIG));
+        assert_eq!(options.trial().to_str(), Some(paths::TRIAL));
         assert_eq!(options.boot_record().to_str(), Some(paths::BOOT_RECORD));
         assert_eq!(
             options.roots().to_str(),

@@ -5,9 +5,11 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{FileExt, OpenOptionsExt},
+    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
+
+use serde::{Deserialize, Serialize};
 
 /// Bytes of both files together.
 pub(crate) const CAPACITY: u64 = 256 * 1024;
@@ -29,6 +31,14 @@ pub(crate) struct Ring {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cursor {
     generation: u64,
+    offset: u64,
+}
+
+/// A place in a ring that the next runtime finds again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Position {
+    /// Of the file.
+    inode: u64,
     offset: u64,
 }
 
@@ -84,13 +94,50 @@ impl Ring {
         }
     }
 
+    /// The place of the oldest line of the newer file.
+    pub(crate) fn start_of_newer(&self) -> Cursor {
+        Cursor {
+            generation: self.generation,
+            offset: 0,
+        }
+    }
+
+    /// A place for the next runtime.
+    pub(crate) fn position(&self, cursor: &Cursor) -> io::Result<Position> {
+        let file = match &self.older {
+            Some(older) if cursor.generation < self.generation => older,
+            _ => &self.newer,
+        };
+        Ok(Position {
+            inode: file.metadata()?.ino(),
+            offset: cursor.offset,
+        })
+    }
+
+    /// The place that a former runtime meant: the oldest line where its file is
+    /// gone.
+    pub(crate) fn cursor(&self, position: &Position) -> io::Result<Cursor> {
+        let is_in = |file: &File| Ok::<_, io::Error>(file.metadata()?.ino() == position.inode);
+        let offset = position.offset;
+        if is_in(&self.newer)? {
+            return Ok(Cursor {
+                generation: self.generation,
+                offset,
+            });
+        }
+        match &self.older {
+            Some(older) if is_in(older)? => Ok(Cursor {
+                generation: self.generation - 1,
+                offset,
+            }),
+            _ => Ok(self.start()),
+        }
+    }
+
     /// The place from which `count` lines follow, or fewer when there are
     /// fewer.
     pub(crate) fn tail(&self, count: usize) -> io::Result<Cursor> {
-        let newer = Cursor {
-            generation: self.generation,
-            offset: 0,
-        };
+        let newer = self.start_of_newer();
         let mut count = count;
         if let Some(offset) = last_lines(&self.newer, self.length, &mut count)? {
             return Ok(Cursor { offset, ..newer });

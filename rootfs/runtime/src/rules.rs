@@ -4,8 +4,9 @@ use rubus_service::{Kind, Probe, Restart, Service};
 
 use crate::machine::Micros;
 
-/// The longest pause between probes while a service comes up: a probe inside the container costs the start of a
-/// process, one over a socket next to nothing.
+/// The longest pause between probes while a service comes up: a probe inside
+/// the container costs the start of a process, one over a socket next to
+/// nothing.
 const LONGEST_EXEC_PAUSE: Micros = 1_000_000;
 pub(crate) const LONGEST_SOCKET_PAUSE: Micros = 200_000;
 

@@ -9,6 +9,7 @@ use crate::{
     machine::{Machine, Micros},
     report::report,
     supervisor::{Shutdown, Supervisor},
+    switch::Switch,
 };
 
 /// The saved state. It is written before what it says is done, so that the
@@ -20,17 +21,25 @@ pub(crate) struct Saved {
     #[serde(default)]
     pub(crate) shutdown: Option<Shutdown>,
     pub(crate) services: BTreeMap<String, Machine>,
+    /// Which variants the services are.
+    #[serde(default)]
+    pub(crate) switches: BTreeMap<String, Switch>,
 }
 
 impl Saved {
-    /// What a supervisor has to pass on.
-    pub(crate) fn of(supervisor: &Supervisor, runtime_us: Micros) -> Saved {
+    /// What a supervisor has to pass on, with the switches of its services.
+    pub(crate) fn of(supervisor: &Supervisor, switches: &[Switch], runtime_us: Micros) -> Saved {
         Saved {
             runtime_us,
             shutdown: supervisor.shutdown(),
             services: supervisor
                 .units()
                 .map(|(_, unit)| (unit.service.name.clone(), unit.machine.clone()))
+                .collect(),
+            switches: supervisor
+                .units()
+                .zip(switches)
+                .map(|((_, unit), switch)| (unit.service.name.clone(), switch.clone()))
                 .collect(),
         }
     }

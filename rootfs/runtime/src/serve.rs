@@ -12,7 +12,6 @@ use crate::{
     daemon::Daemon,
     http::{self, Failure, Request},
     machine::{Event, Micros},
-    process,
 };
 
 impl Daemon {
@@ -40,35 +39,27 @@ impl Daemon {
             }
             Call::Start(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor.dispatch(unit, Event::Start, now);
                 self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Restart(name) => {
                 let unit = self.find_for_start(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor.dispatch(unit, Event::Restart, now);
                 self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Reload(name) => {
                 let unit = self.find_for_start(&name)?;
-                let reloaded = self.supervisor.unit(unit);
-                let signal = reloaded.service.reload_signal_number();
-                match (signal, reloaded.machine.main) {
-                    (Some(signal), Some(main)) => {
-                        process::signal(main, signal);
-                        return Ok(Some(http::json(200, &self.status(unit))));
-                    }
-                    // It reads them when it starts.
-                    _ if !reloaded.machine.wanted => {
-                        return Ok(Some(http::json(200, &self.status(unit))));
-                    }
-                    _ => {
-                        self.supervisor.dispatch(unit, Event::Restart, now);
-                        self.clients.wait(client, Wish::Ready(unit));
-                    }
+                self.check_not_switching(unit)?;
+                if !self.reload(unit, now) {
+                    return Ok(Some(http::json(200, &self.status(unit))));
                 }
+                self.clients.wait(client, Wish::Ready(unit));
             }
             Call::Stop(name) => {
                 let unit = self.find(&name)?;
+                self.check_not_switching(unit)?;
                 self.supervisor
                     .dispatch(unit, Event::Stop { kill_by: None }, now);
                 self.clients.wait(client, Wish::Down(unit));
@@ -101,6 +92,38 @@ impl Daemon {
                     answer.extend(lines.map_err(|error| failed(error.to_string()))?);
                     return Ok(Some(answer));
                 }
+            }
+            Call::Definition(name) => {
+                let unit = self.find(&name)?;
+                let service = &self.supervisor.unit(unit).service;
+                return Ok(Some(http::json(200, service)));
+            }
+            Call::ReadSettings => {
+                self.read_settings(now);
+                let answer = serde_json::json!({ "trial_ends_us": self.trial.ends() });
+                return Ok(Some(http::json(200, &answer)));
+            }
+            Call::Variants(name) => {
+                let unit = self.find(&name)?;
+                return Ok(Some(http::json(200, &self.variants(unit))));
+            }
+            Call::Switch { service, variant } => {
+                let unit = self.find_for_start(&service)?;
+                self.begin_switch(unit, &variant)?;
+                return Ok(Some(http::json(202, &self.variants(unit))));
+            }
+            Call::Enable { service, variant } => {
+                let unit = self.find(&service)?;
+                self.enable_variant(unit, &variant)?;
+                return Ok(Some(http::json(200, &self.variants(unit))));
+            }
+            Call::RemoveVariant { service, variant } => {
+                let unit = self.find(&service)?;
+                let aside = self.remove_variant(unit, &variant)?;
+                return Ok(Some(http::json(
+                    200,
+                    &serde_json::json!({ "aside": aside }),
+                )));
             }
             Call::Boot => {
                 let boot = Boot {
@@ -136,6 +159,7 @@ impl Daemon {
 
     fn status(&self, unit: usize) -> Status {
         let mut status = self.supervisor.status(unit);
+        status.notice.clone_from(&self.switches[unit].notice);
         if status.pid.is_some() {
             status.memory = Cgroup::of(&self.options.cgroup, &status.name).memory();
         }

@@ -87,9 +87,31 @@ impl Supervisor {
         self.units.iter().enumerate()
     }
 
+    /// Takes over which services the settings turn on or off. What runs now
+    /// stays as it is.
+    pub(crate) fn set_enabled(&mut self, chosen: &BTreeMap<String, bool>) {
+        for unit in &mut self.units {
+            let chosen = chosen.get(&unit.service.name).copied();
+            unit.enabled = chosen.unwrap_or(unit.service.enabled);
+        }
+    }
+
     /// Puts a service back where a former runtime left it.
     pub(crate) fn restore(&mut self, index: usize, machine: Machine) {
         self.units[index].machine = machine;
+    }
+
+    /// Makes a service another variant of itself; nothing of it may run.
+    pub(crate) fn replace(&mut self, index: usize, service: Service) {
+        let unit = &mut self.units[index];
+        unit.rules = Rules::from(&service);
+        unit.service = service;
+        self.changed = true;
+    }
+
+    /// Has [`Supervisor::take_changed`] say so.
+    pub(crate) fn mark_changed(&mut self) {
+        self.changed = true;
     }
 
     /// Goes on with a shutdown that a former runtime began.
@@ -266,6 +288,8 @@ impl Supervisor {
             exit: machine.exit,
             memory: None,
             reason: machine.reason.clone(),
+            variant: service.variant.clone(),
+            notice: String::new(),
         }
     }
 

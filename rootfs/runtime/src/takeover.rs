@@ -23,6 +23,7 @@ impl Daemon {
             self.first_start = saved.runtime_us;
             self.supervisor.restore_shutdown(saved.shutdown);
         }
+        self.take_over_switches(saved.as_ref());
         let units: Vec<(usize, String, bool)> = self
             .supervisor
             .units()
@@ -44,6 +45,11 @@ impl Daemon {
                 None if enabled => self.supervisor.dispatch(unit, Event::Start, now),
                 None => {}
             }
+        }
+        // Before anybody looks at the service: one that is to be started is
+        // not one that ended.
+        for (unit, effect) in std::mem::take(&mut self.switch_effects) {
+            self.carry_out(unit, effect, now);
         }
     }
 

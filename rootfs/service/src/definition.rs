@@ -122,6 +122,9 @@ pub struct Service {
     /// restarted for that.
     #[serde(default)]
     pub reload_signal: Option<String>,
+    /// What is done around a switch to another variant.
+    #[serde(default)]
+    pub switch: Switch,
 
     // What it may see and do.
     /// Its network.
@@ -296,6 +299,24 @@ pub struct Limits {
     pub open_files: Option<u64>,
 }
 
+/// Commands around a switch from one variant of a service to another. Each gets
+/// one more argument: `forward`, or `back` where the new one failed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Switch {
+    /// A command run inside the variant that is to be stopped, so that it can
+    /// make ready for that. When it fails, the old one goes on, so it has to
+    /// leave things as they were then.
+    #[serde(default)]
+    pub drain: Vec<String>,
+    /// A command run inside the variant that was started, once it is ready; when
+    /// it fails in the new one, the old one comes back. The last line that it prints is what people are
+    /// told: what is well, or what is not.
+    #[serde(default)]
+    pub gate: Vec<String>,
+}
+
 /// A health check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -316,8 +337,9 @@ pub struct Health {
 pub enum Probe {
     /// A command inside the container that ends with 0.
     Exec(Vec<String>),
-    /// An address that answers with a 2xx or 3xx status: `http://127.0.0.1:8080/healthz`,
-    /// or `http://unix:/run/x.sock:/path` for a unix socket of the host.
+    /// An address that answers with a 2xx or 3xx status:
+    /// `http://127.0.0.1:8080/healthz`, or `http://unix:/run/x.sock:/path` for a
+    /// unix socket of the host.
     Http(String),
     /// A port of the loopback that accepts a connection.
     Tcp(u16),
@@ -330,8 +352,9 @@ struct RawHealth {
     /// A command inside the container that ends with 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     exec: Option<Vec<String>>,
-    /// An address that answers with a 2xx or 3xx status: `http://127.0.0.1:8080/healthz`,
-    /// or `http://unix:/run/x.sock:/path` for a unix socket of the host.
+    /// An address that answers with a 2xx or 3xx status:
+    /// `http://127.0.0.1:8080/healthz`, or `http://unix:/run/x.sock:/path` for a
+    /// unix socket of the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     http: Option<String>,
     /// A port of the loopback that accepts a connection.

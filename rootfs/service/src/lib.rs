@@ -1,8 +1,8 @@
 //! The definition of a system service: what `service.toml` may say
 //! ([`definition`]) and how it is read ([`mod@parse`], also over another as a
-//! variant), in which order services
-//! start ([`graph`]), the OCI runtime configuration that follows from it
-//! ([`oci`]), and what the runtime reports of it ([`status`]).
+//! variant), in which order services start ([`graph`]), the OCI runtime
+//! configuration that follows from it ([`oci`]), and what the runtime reports of
+//! it ([`status`]) and of its variants ([`variants`]).
 //!
 //! The builder uses this to make bundles, the device to run them.
 
@@ -22,7 +22,9 @@ pub mod syntax;
 pub mod units;
 mod validate;
 mod variant;
+pub mod variants;
 
-pub use definition::{Health, Kind, Limits, Network, Probe, Restart, Root, Service};
+pub use definition::{Health, Kind, Limits, Network, Probe, Restart, Root, Service, Switch};
 pub use identity::Identity;
 pub use parse::{Error, Source};
+pub use validate::is_name;

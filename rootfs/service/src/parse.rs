@@ -10,7 +10,7 @@ use toml::{
 
 use crate::{
     Service,
-    definition::{Group, Health, Limits, User},
+    definition::{Group, Health, Limits, Switch, User},
     keys::key_at,
     suggest, validate,
 };
@@ -110,6 +110,7 @@ pub(crate) fn check_keys(
         let known = match key.get_ref().as_ref() {
             "health" => fields_of::<Health>(),
             "limits" => fields_of::<Limits>(),
+            "switch" => fields_of::<Switch>(),
             "users" => fields_of::<User>(),
             "groups" => fields_of::<Group>(),
             _ => continue,

@@ -31,6 +31,13 @@ pub struct Status {
     pub memory: Option<u64>,
     /// Why it is in this state, for people; empty when that is plain.
     pub reason: String,
+    /// Which of its variants it is, where it has more than one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// What people should know of it even when it is well: that another
+    /// variant should run, and why that does not; empty when there is nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub notice: String,
 }
 
 /// What a service does now.

@@ -37,7 +37,7 @@ pub(crate) fn check(service: &Service) -> Result<(), Problem> {
 }
 
 /// Whether a service or a variant can be called so: both name folders.
-fn is_name(name: &str) -> bool {
+pub fn is_name(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.".contains(c);
     (1..=63).contains(&name.len()) && !name.starts_with(['-', '.']) && name.chars().all(plain)
 }
@@ -63,6 +63,14 @@ fn identity(service: &Service) -> Result<(), Problem> {
         );
     }
     version(service)?;
+    for (key, command) in [
+        ("switch.drain", &service.switch.drain),
+        ("switch.gate", &service.switch.gate),
+    ] {
+        if command.first().is_some_and(String::is_empty) {
+            return problem(key, "is empty; name the program and its arguments");
+        }
+    }
     let has_program = service.command.first().is_some_and(|it| !it.is_empty());
     if !has_program && (service.image.is_none() || !service.command.is_empty()) {
         return problem("command", "is empty; name the program and its arguments");

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use rubus_config::settings::{Settings, Sudo, User};
+use serde::{Deserialize, Serialize};
 
 /// The one who is always there.
 pub(crate) const RUBUS: &str = "rubus";
@@ -34,11 +35,32 @@ pub(crate) struct Person {
     pub(crate) keys: String,
 }
 
+/// What the settings added to the files, so that it can be taken out again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Added {
+    /// Names of users that have entries of their own.
+    names: BTreeSet<String>,
+    /// Groups, each with a user who became a member.
+    members: BTreeSet<(String, String)>,
+}
+
+impl Added {
+    /// This and something else.
+    pub(crate) fn and(&self, other: &Added) -> Added {
+        Added {
+            names: self.names.union(&other.names).cloned().collect(),
+            members: self.members.union(&other.members).cloned().collect(),
+        }
+    }
+}
+
 /// What follows from the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Accounts {
     /// The files of the image with everyone in them.
     pub(crate) files: Files,
+    /// What was added to the files.
+    pub(crate) added: Added,
     /// Who may become root.
     pub(crate) sudoers: String,
     /// Everyone, in the order of their names.
@@ -55,8 +77,10 @@ impl Accounts {
     }
 }
 
-/// Numbers for all people of the settings. One that had a number keeps it: files
-/// belong to numbers. Those of others in `passwd` are not given away.
+/// Numbers for all people of the settings. One that had a number keeps it, as
+/// `known`, by name, tells: files belong to numbers. Of two with the same number
+/// the first in the order of the names keeps it. Those that others have in
+/// `passwd` are not given away.
 pub(crate) fn numbers(
     settings: &Settings,
     known: &BTreeMap<String, u32>,
@@ -66,8 +90,13 @@ pub(crate) fn numbers(
         .lines()
         .filter_map(|line| line.split(':').nth(2)?.parse().ok())
         .collect();
-    let mut numbers = known.clone();
-    numbers.insert(RUBUS.to_owned(), RUBUS_NUMBER);
+    let mut numbers = BTreeMap::from([(RUBUS.to_owned(), RUBUS_NUMBER)]);
+    for (name, number) in known {
+        let free = numbers.values().all(|taken| taken != number);
+        if name != RUBUS && free && (RUBUS_NUMBER..=LAST_NUMBER).contains(number) {
+            numbers.insert(name.clone(), *number);
+        }
+    }
     for name in settings.users.keys() {
         if !numbers.contains_key(name.as_str()) {
             let free = (RUBUS_NUMBER..=LAST_NUMBER).find(|number| {
@@ -77,30 +106,6 @@ pub(crate) fn numbers(
         }
     }
     numbers
-}
-
-/// The files without the people of earlier settings; `rubus` is always there.
-pub(crate) fn without<'a>(files: &Files, people: impl Iterator<Item = &'a str>) -> Files {
-    let gone: BTreeSet<&str> = people.filter(|name| *name != RUBUS).collect();
-    let others = |text: &str| -> Vec<String> {
-        text.lines()
-            .filter(|line| !line.split(':').next().is_some_and(|it| gone.contains(it)))
-            .map(str::to_owned)
-            .collect()
-    };
-    let groups = others(&files.group).into_iter().map(|line| {
-        let Some((head, members)) = line.rsplit_once(':') else {
-            return line;
-        };
-        let left = members.split(',').filter(|member| !gone.contains(member));
-        format!("{head}:{}", left.collect::<Vec<_>>().join(","))
-    });
-    let text = |lines: Vec<String>| lines.join("\n") + "\n";
-    Files {
-        passwd: text(others(&files.passwd)),
-        group: text(groups.collect()),
-        shadow: text(others(&files.shadow)),
-    }
 }
 
 /// What follows from the settings and the files of the image.
@@ -148,6 +153,9 @@ impl Accounts {
             .password_hash
             .as_ref()
             .map_or("*", |hash| hash.as_str());
+        if !has_entry(&self.files.passwd, name) {
+            self.added.names.insert(name.to_owned());
+        }
         set_entry(
             &mut self.files.passwd,
             name,
@@ -162,11 +170,15 @@ impl Accounts {
             set_entry(&mut self.files.group, name, &format!("{name}:x:{number}:"));
         }
         for group in &user.groups {
-            if !join(&mut self.files.group, group.as_str(), name) {
-                self.refused.push(format!(
-                    "users.{name}.groups: there is no group {}",
-                    group.as_str()
-                ));
+            let group = group.as_str();
+            let before = self.files.group.clone();
+            if !join(&mut self.files.group, group, name) {
+                let why = format!("users.{name}.groups: there is no group {group}");
+                self.refused.push(why);
+            }
+            if self.files.group != before {
+                let member = (group.to_owned(), name.to_owned());
+                self.added.members.insert(member);
             }
         }
         let usual = match name {
@@ -191,6 +203,24 @@ impl Accounts {
             number,
             keys: keys.map(|key| format!("{}\n", key.as_str())).collect(),
         });
+    }
+}
+
+/// The files without what was added to them.
+pub(crate) fn without(files: &Files, added: &Added) -> Files {
+    let clear = |text: &str| -> String {
+        let lines = text.lines();
+        let others = lines.filter(|line| !added.names.iter().any(|name| is_of(line, name)));
+        others.map(|line| format!("{line}\n")).collect()
+    };
+    let mut group = clear(&files.group);
+    for (of, name) in &added.members {
+        leave(&mut group, of, name);
+    }
+    Files {
+        passwd: clear(&files.passwd),
+        group,
+        shadow: clear(&files.shadow),
     }
 }
 
@@ -231,6 +261,18 @@ fn join(groups: &mut String, group: &str, name: &str) -> bool {
         .collect();
     *groups = lines.join("\n") + "\n";
     found
+}
+
+/// Ends a user's membership of a group.
+fn leave(groups: &mut String, group: &str, name: &str) {
+    let lines = groups.lines().map(|line| match line.rsplit_once(':') {
+        Some((head, members)) if is_of(line, group) => {
+            let members = members.split(',').filter(|member| *member != name);
+            format!("{head}:{}\n", members.collect::<Vec<_>>().join(","))
+        }
+        _ => format!("{line}\n"),
+    });
+    *groups = lines.collect();
 }
 
 #[cfg(test)]
@@ -337,27 +379,6 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn people_leave_the_files_that_packages_write_to() {
-        let anna = settings(json!({ "users": { "anna": { "groups": ["docker", "sudo"] } } }));
-        let numbers = numbers(&anna, &BTreeMap::new(), "");
-        let mut with = accounts(&image(), &anna, &numbers).files;
-        // As a package adds a system user.
-        with.passwd += "redis:x:105:113::/var/lib/redis:/usr/sbin/nologin\n";
-        with.group += "redis:x:113:\n";
-        let names = || numbers.keys().map(String::as_str);
-        let left = without(&with, names());
-        assert!(!left.passwd.contains("anna") && !left.group.contains("anna"));
-        assert!(!left.shadow.contains("anna"));
-        assert!(left.passwd.contains("redis:x:105:") && left.passwd.contains("rubus:x:1000:"));
-        assert!(left.group.contains("sudo:x:27:rubus\n"), "{}", left.group);
-        // The same people again, and the files are the same.
-        let again = accounts(&left, &anna, &numbers).files;
-        let third = accounts(&without(&again, names()), &anna, &numbers).files;
-        assert_eq!(third, again);
-        assert!(again.group.contains("docker:x:998:anna\n"));
-    }
-
-    #[test]
     fn numbers_are_kept_and_never_given_twice() {
         let known = BTreeMap::from([("gone".to_owned(), 1001), ("bert".to_owned(), 1007)]);
         let numbers = numbers(
@@ -379,5 +400,45 @@ pub(crate) mod tests {
         let passwd = "root:x:0:0::/root:/bin/sh\nfoo:x:1001:1001::/home/foo:/bin/sh\n";
         let anna = settings(json!({ "users": { "anna": {} } }));
         assert_eq!(numbers(&anna, &BTreeMap::new(), passwd)["anna"], 1002);
+    }
+
+    #[test]
+    fn a_number_that_two_have_is_kept_by_one() {
+        let known = BTreeMap::from([
+            ("anna".to_owned(), 1001),
+            ("bert".to_owned(), 1001),
+            ("mallory".to_owned(), 1000),
+            ("root".to_owned(), 0),
+        ]);
+        let asked = settings(json!({ "users": { "anna": {}, "bert": {}, "mallory": {} } }));
+        let numbers = numbers(&asked, &known, "");
+        let of = |name: &str| numbers[name];
+        assert_eq!(
+            [of("rubus"), of("anna"), of("bert"), of("mallory")],
+            [1000, 1001, 1002, 1003]
+        );
+    }
+
+    #[test]
+    fn what_was_added_can_be_taken_out_again() {
+        let accounts = of(json!({ "users": {
+            "anna": { "groups": ["docker", "sudo"] },
+            "rubus": { "groups": ["docker", "sudo"] },
+        }}));
+        assert_ne!(accounts.files, image());
+        let back = without(&accounts.files, &accounts.added);
+        assert_eq!(
+            back.group,
+            image().group,
+            "the image made rubus a member of sudo"
+        );
+        let names = |text: &str| -> Vec<String> {
+            let names = text
+                .lines()
+                .map(|line| line.split(':').next().unwrap().to_owned());
+            names.collect()
+        };
+        assert_eq!(names(&back.passwd), names(&image().passwd));
+        assert_eq!(names(&back.shadow), names(&image().shadow));
     }
 }

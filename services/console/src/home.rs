@@ -7,9 +7,9 @@ use std::{
     path::Path,
 };
 
-/// Makes the home folder of a user from a skeleton, unless there is one. It appears whole:
-/// a power cut on the way leaves nothing but a folder that the next boot makes
-/// anew.
+/// Makes the home folder of a user from a skeleton, unless there is one. It
+/// appears whole: a power cut on the way leaves nothing but a folder that the
+/// next boot makes anew.
 ///
 /// # Errors
 /// When it cannot be made.

@@ -3,11 +3,14 @@
 //! keeps them running.
 
 mod accounts;
+mod etc;
+mod gate;
 mod home;
 mod host_keys;
 mod issue;
 mod once;
 mod people;
+mod place;
 mod supervisor;
 mod terminals;
 mod tools;
@@ -26,7 +29,7 @@ use nix::sys::{
 };
 
 use accounts::Accounts;
-use people::Base;
+use etc::Etc;
 use rubus_config::{paths, settings::Settings, view};
 use supervisor::Supervisor;
 
@@ -35,6 +38,17 @@ use supervisor::Supervisor;
 const LOOK_FOR_SCREENS: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // After a switch of consoles, the runtime asks whether this one works.
+    if arguments.first().is_some_and(|it| it == "gate") {
+        return match read_settings().and_then(|it| gate::run(it.ssh.port.get())) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -50,8 +64,12 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     // Before any child is started: its end must not be missed.
     let signals = block_signals().map_err(|error| format!("cannot block signals: {error}"))?;
-    let base = prepare()?;
-    let (settings, accounts) = put_settings(&base)?;
+    let etc = prepare()?;
+    let settings = read_settings().unwrap_or_else(|error| {
+        eprintln!("{error}; nobody may log in until it is repaired");
+        Settings::default()
+    });
+    let accounts = put_settings(&etc, &settings)?;
     // It ends with the console, whether it is done or not.
     thread::spawn(move || once::run(&settings, &accounts.files));
 
@@ -73,8 +91,9 @@ fn run() -> Result<(), String> {
             Some(Signal::SIGHUP) => {
                 let told = || fs::read_to_string(tools::SSHD_CONFIG).unwrap_or_default();
                 let before = told();
-                if let Err(error) = put_settings(&base) {
-                    eprintln!("{error}");
+                let put = read_settings().and_then(|settings| put_settings(&etc, &settings));
+                if let Err(error) = put {
+                    eprintln!("{error}; who may log in stays as it is");
                 }
                 if told() != before {
                     supervisor.signal("sshd", Signal::SIGHUP);
@@ -91,42 +110,41 @@ fn run() -> Result<(), String> {
 
 /// Everything that has to be there before somebody logs in. Only what makes ssh
 /// impossible is an error; with anything else a node is still worth reaching.
-fn prepare() -> Result<Base, String> {
-    for folder in ["/run/console", "/run/sshd"] {
-        tools::make_folder(Path::new(folder))?;
+fn prepare() -> Result<Etc, String> {
+    let own = Path::new("/run/console");
+    for folder in [own, Path::new("/run/sshd")] {
+        tools::make_folder(folder)?;
     }
-    let base = Base::prepare()?;
+    let etc = Etc::take(Path::new("/etc"), own)?;
     host_keys::ensure(Path::new("/var/lib/rubus/console/ssh"), tools::ssh_keygen)?;
     for outcome in [tools::link_docker_socket(), tools::allow_ping()] {
         if let Err(error) = outcome {
             eprintln!("{error}");
         }
     }
-    Ok(base)
+    Ok(etc)
+}
+
+fn read_settings() -> Result<Settings, String> {
+    view::read(Path::new(paths::OWN_SETTINGS))
 }
 
 /// Puts what the settings say into effect.
-fn put_settings(base: &Base) -> Result<(Settings, Accounts), String> {
-    let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
-        eprintln!("{error}; nobody may log in until it is repaired");
-        Settings::default()
-    });
-    if base.is_own()
+fn put_settings(etc: &Etc, settings: &Settings) -> Result<Accounts, String> {
+    if etc.is_kept()
         && let Err(error) =
             tools::link_time_zone(Path::new("/etc/localtime"), settings.timezone.as_str())
     {
         eprintln!("{error}");
     }
-    let accounts = people::put(base, &settings)?;
-    tools::write(
-        Path::new(tools::SSHD_CONFIG),
-        people::sshd_config(&settings),
-    )?;
+    let accounts = people::put(etc, settings)?;
+    let told = people::sshd_config(settings);
+    tools::replace(Path::new(tools::SSHD_CONFIG), &told, 0o644)?;
     let passwords = settings.users.values();
     let passwords = passwords.filter(|user| user.password_hash.is_some());
     let issue = issue::text(accounts.keys(), passwords.count());
-    tools::write(Path::new("/run/console/issue"), issue)?;
-    Ok((settings, accounts))
+    tools::replace(Path::new("/run/console/issue"), &issue, 0o644)?;
+    Ok(accounts)
 }
 
 fn block_signals() -> io::Result<SignalFd> {

@@ -1,20 +1,22 @@
 //! What the settings ask to be done at boot: files to write, and commands.
 
 use std::{
-    fs::{self, File, OpenOptions, Permissions},
-    io::{self, Read, Write},
-    os::unix::fs::{PermissionsExt, chown},
+    fs,
+    io::Read,
     path::Path,
     process::{Command, Stdio},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use flate2::read::GzDecoder;
-use rubus_config::settings::{self, Encoding, Settings, WriteFile};
+use rubus_config::{
+    files,
+    settings::{self, Encoding, Settings, WriteFile},
+};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use crate::{accounts::Files, supervisor::unblock_signals};
+use crate::{accounts::Files, place::Place, supervisor::unblock_signals};
 
 /// What was done once, kept over boots: the digest of what was asked for.
 const DONE: &str = "/var/lib/rubus/console/done";
@@ -22,6 +24,9 @@ const DONE: &str = "/var/lib/rubus/console/done";
 const BOOTED: &str = "/run/rubus/console-booted";
 /// More than a file on a card should get from settings.
 const MOST_BYTES: u64 = 64 << 20;
+
+/// The user whose folders and links lead where they say: root.
+const TRUSTED: u32 = 0;
 
 /// What there is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,7 +75,9 @@ pub(crate) fn run(settings: &Settings, accounts: &Files) {
     for (number, command) in settings.runcmd.iter().enumerate() {
         tell(&format!("runcmd[{number}]"), execute(command));
     }
-    tell(DONE, keep(Path::new(DONE), &digest(settings)));
+    let kept = files::replace(Path::new(DONE), digest(settings).as_bytes(), 0o600);
+    let again = |error| format!("cannot be written, so all is done again: {error}");
+    tell(DONE, kept.map_err(again));
 }
 
 fn tell(what: &str, outcome: Result<(), String>) {
@@ -110,37 +117,16 @@ fn write(file: &WriteFile, accounts: &Files) -> Result<(), String> {
     let content = content(file)?;
     let mode = u32::from_str_radix(file.permissions.as_str(), 8)
         .map_err(|_| "its permissions are not octal".to_owned())?;
-    let (user, group) = owner(file.owner.as_str(), accounts)?;
-    place(file, &content, mode, user, group).map_err(|error| format!("cannot be written: {error}"))
-}
-
-/// Files that are replaced are there whole or not at all.
-fn place(file: &WriteFile, content: &[u8], mode: u32, user: u32, group: u32) -> io::Result<()> {
+    let owner = owner(file.owner.as_str(), accounts)?;
     let path = Path::new(file.path.as_str());
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let target = if file.append {
-        path
-    } else {
-        Path::new(&temporary)
-    };
-    let mut to = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .append(file.append)
-        .truncate(!file.append)
-        .open(target)?;
-    to.write_all(content)?;
-    to.set_permissions(Permissions::from_mode(mode))?;
-    chown(target, Some(user), Some(group))?;
-    to.sync_all()?;
-    if !file.append {
-        fs::rename(&temporary, path)?;
-    }
-    Ok(())
+    let placed = Place::make(Path::new("/"), path, TRUSTED).and_then(|place| {
+        if file.append {
+            place.append(&content, mode, owner)
+        } else {
+            place.replace(&content, mode, owner)
+        }
+    });
+    placed.map_err(|error| format!("cannot be written: {error}"))
 }
 
 fn content(file: &WriteFile) -> Result<Vec<u8>, String> {
@@ -188,21 +174,6 @@ fn owner(text: &str, accounts: &Files) -> Result<(u32, u32), String> {
         group => known(&accounts.group, group)?,
     };
     Ok((uid, gid))
-}
-
-fn keep(path: &Path, digest: &str) -> Result<(), String> {
-    let temporary = path.with_extension("new");
-    let kept = || -> io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        writeln!(file, "{digest}")?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    };
-    kept().map_err(|error| format!("cannot be written, so all is done again: {error}"))
 }
 
 #[cfg(test)]
@@ -275,27 +246,6 @@ mod tests {
             assert_eq!(owner(text, &accounts), Ok(numbers), "{text}");
         }
         assert!(owner("bert:root", &accounts).unwrap_err().contains("bert"));
-    }
-
-    #[test]
-    fn a_file_is_written_whole_and_more_is_added_to_it() {
-        use std::os::unix::fs::MetadataExt;
-
-        let folder = std::env::temp_dir().join(format!("once-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder).unwrap();
-        let meta = fs::metadata(&folder).unwrap();
-        let path = folder.join("a/b");
-        let first = file(json!({ "path": path }));
-        place(&first, b"one\n", 0o640, meta.uid(), meta.gid()).unwrap();
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
-        let more = file(json!({ "path": path, "append": true }));
-        place(&more, b"two\n", 0o600, meta.uid(), meta.gid()).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"one\ntwo\n");
-        place(&first, b"new\n", 0o600, meta.uid(), meta.gid()).unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new\n");
-        assert_eq!(fs::read_dir(folder.join("a")).unwrap().count(), 1);
-        fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

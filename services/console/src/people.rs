@@ -3,203 +3,89 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, chown},
-    path::Path,
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
 };
 
-use nix::{
-    mount::{MsFlags, mount},
-    sys::statvfs::{FsFlags, statvfs},
-};
 use rubus_config::settings::Settings;
 
 use crate::{
-    accounts::{Accounts, Files, accounts, numbers, without},
+    accounts::{Accounts, accounts, numbers},
+    etc::Etc,
     home, tools,
 };
 
-/// The files that name everyone.
-const FILES: [&str; 3] = ["/etc/passwd", "/etc/group", "/etc/shadow"];
-/// Where ours are; memory, so a node without settings has none left.
-const RUN: &str = "/run/console";
-/// Which number belongs to whom, kept with the homes.
-const NUMBERS: &str = "/var/lib/rubus/console/users.json";
-
-/// What people are added to.
-#[derive(Debug)]
-pub(crate) enum Base {
-    /// The files of the image. Copies in memory are mounted over them, which are
-    /// written in place from then on.
-    Image(Files),
-    /// Files that packages add system users to, by replacing them: nothing may
-    /// be mounted there. They are read anew each time.
-    Own,
-}
-
-impl Base {
-    /// Finds out which of them this root has. Even programs that run before
-    /// anyone is added have to find root.
-    ///
-    /// # Errors
-    /// When a file cannot be read, or the kernel does not let us mount.
-    pub(crate) fn prepare() -> Result<Self, String> {
-        let flags = statvfs("/etc")
-            .map_err(|error| format!("cannot tell whether /etc can be written to: {error}"))?
-            .flags();
-        if !flags.contains(FsFlags::ST_RDONLY) {
-            return Ok(Self::Own);
-        }
-        let image = read_files()?;
-        mount_copies(&image)?;
-        Ok(Self::Image(image))
-    }
-
-    /// Whether this root can be written to.
-    pub(crate) fn is_own(&self) -> bool {
-        matches!(self, Self::Own)
-    }
-
-    /// The files without anyone of the settings.
-    fn files(&self, known: &BTreeMap<String, u32>) -> Result<Files, String> {
-        match self {
-            Self::Image(image) => Ok(image.clone()),
-            Self::Own => Ok(without(&read_files()?, known.keys().map(String::as_str))),
-        }
-    }
-
-    fn write(&self, files: &Files) -> Result<(), String> {
-        for (target, text) in with_texts(files) {
-            match self {
-                Self::Image(_) => tools::write(Path::new(&ours(target)), text)?,
-                Self::Own => replace(Path::new(target), text)
-                    .map_err(|error| format!("cannot write {target}: {error}"))?,
-            }
-        }
-        Ok(())
-    }
-}
-
-fn read_files() -> Result<Files, String> {
-    let read = |path: &str| {
-        fs::read_to_string(path).map_err(|error| format!("cannot read {path}: {error}"))
-    };
-    let [passwd, group, shadow] = FILES;
-    Ok(Files {
-        passwd: read(passwd)?,
-        group: read(group)?,
-        shadow: read(shadow)?,
-    })
-}
-
-fn mount_copies(image: &Files) -> Result<(), String> {
-    for (target, text) in with_texts(image) {
-        let source = ours(target);
-        tools::write(Path::new(&source), text)?;
-        fs::set_permissions(&source, fs::Permissions::from_mode(mode(target)))
-            .map_err(|error| format!("cannot protect {source}: {error}"))?;
-        let none = None::<&str>;
-        mount(Some(source.as_str()), target, none, MsFlags::MS_BIND, none)
-            .map_err(|error| format!("cannot mount {source} at {target}: {error}"))?;
-    }
-    Ok(())
-}
-
-/// Puts a file in the place of another, with its owner and permissions: after a
-/// power cut there is one of them.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let known = fs::metadata(path)?;
-    if fs::read(path)? == text.as_bytes() {
-        return Ok(());
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".console");
-    let temporary = Path::new(&temporary);
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.set_permissions(known.permissions())?;
-    chown(temporary, Some(known.uid()), Some(known.gid()))?;
-    file.sync_all()?;
-    fs::rename(temporary, path)?;
-    match path.parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
-    }
-}
-
-fn with_texts(files: &Files) -> impl Iterator<Item = (&'static str, &str)> {
-    let texts = [&files.passwd, &files.group, &files.shadow];
-    FILES.into_iter().zip(texts.map(String::as_str))
-}
-
-fn ours(target: &str) -> String {
-    format!("{RUN}/{}", target.trim_start_matches("/etc/"))
-}
-
-fn mode(target: &str) -> u32 {
-    if target.ends_with("shadow") {
-        0o600
-    } else {
-        0o644
-    }
-}
+/// Where all homes are.
+const HOMES: &str = "/home";
+/// Keys, one file a person, where sshd looks for them.
+const KEYS: &str = "/run/console/keys";
+/// Who may become root; sudo includes it.
+const SUDOERS: &str = "/run/console/sudoers";
 
 /// Makes everyone of the settings, and tells what was refused.
 ///
 /// # Errors
-/// When the files cannot be written: then nobody can log in.
-pub(crate) fn put(base: &Base, settings: &Settings) -> Result<Accounts, String> {
-    let known = known_numbers();
-    let files = base.files(&known)?;
-    let numbers = numbers(settings, &known, &files.passwd);
-    if numbers != known
-        && let Err(error) = keep_numbers(&numbers)
-    {
-        // They follow from the same settings again, unless those change.
-        eprintln!("cannot keep the numbers of users in {NUMBERS}: {error}");
-    }
-    let accounts = accounts(&files, settings, &numbers);
+/// When the files cannot be written: then somebody may not be able to log in.
+pub(crate) fn put(etc: &Etc, settings: &Settings) -> Result<Accounts, String> {
+    let base = etc.base()?;
+    let numbers = numbers(settings, &owners(Path::new(HOMES)), &base.passwd);
+    let accounts = accounts(&base, settings, &numbers);
     for line in &accounts.refused {
         eprintln!("{line}");
     }
-    base.write(&accounts.files)?;
-    let sudoers = format!("{RUN}/sudoers");
-    tools::write(Path::new(&sudoers), &accounts.sudoers)?;
-    let keys = format!("{RUN}/keys");
-    // Whoever is no longer in the settings has no key any more.
-    let _ = fs::remove_dir_all(&keys);
-    tools::make_folder(Path::new(&keys))?;
+    etc.write(&accounts)?;
+    tools::replace(Path::new(SUDOERS), &accounts.sudoers, 0o440)?;
+    put_keys(Path::new(KEYS), &accounts)?;
     for person in &accounts.people {
-        tools::write(&Path::new(&keys).join(&person.name), &person.keys)?;
-        let home = format!("/home/{}", person.name);
-        if let Err(error) = home::ensure(Path::new(&home), Path::new("/etc/skel"), person.number) {
+        let home = Path::new(HOMES).join(&person.name);
+        if let Err(error) = home::ensure(&home, Path::new("/etc/skel"), person.number) {
             eprintln!("{error}");
         }
     }
     Ok(accounts)
 }
 
-fn known_numbers() -> BTreeMap<String, u32> {
-    let text = fs::read(NUMBERS).unwrap_or_default();
-    serde_json::from_slice(&text).unwrap_or_default()
+/// Whose homes there are: files belong to numbers, so whoever has a home has
+/// the number that owns it.
+fn owners(homes: &Path) -> BTreeMap<String, u32> {
+    let entries = fs::read_dir(homes).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let meta = entry.metadata().ok()?;
+            meta.is_dir().then(|| (name, meta.uid()))
+        })
+        .collect()
 }
 
-fn keep_numbers(numbers: &BTreeMap<String, u32>) -> std::io::Result<()> {
-    let temporary = format!("{NUMBERS}.new");
-    fs::write(&temporary, serde_json::to_vec(numbers)?)?;
-    fs::File::open(&temporary)?.sync_all()?;
-    chown(&temporary, Some(0), Some(0))?;
-    fs::rename(&temporary, NUMBERS)?;
-    match Path::new(NUMBERS).parent() {
-        Some(folder) => fs::File::open(folder)?.sync_all(),
-        None => Ok(()),
+/// Writes everyone's keys. At no moment somebody who has a key is without it.
+fn put_keys(folder: &Path, accounts: &Accounts) -> Result<(), String> {
+    tools::make_folder(folder)?;
+    for person in &accounts.people {
+        tools::replace(&folder.join(&person.name), &person.keys, 0o644)?;
     }
+    let others = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default();
+        !accounts
+            .people
+            .iter()
+            .any(|person| name == person.name.as_str())
+    };
+    let removed = fs::read_dir(folder).and_then(|entries| {
+        let paths = entries.map(|entry| Ok(entry?.path()));
+        let paths: Vec<PathBuf> = paths.collect::<io::Result<_>>()?;
+        paths
+            .into_iter()
+            .filter(others)
+            .try_for_each(fs::remove_file)
+    });
+    removed.map_err(|error| {
+        format!(
+            "cannot remove keys from {}: {error}; whoever had them may still log in",
+            folder.display()
+        )
+    })
 }
 
 /// What sshd is told before its own configuration: of the same word it takes
@@ -222,20 +108,39 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::accounts::tests::settings;
+    use crate::accounts::{Person, tests::settings};
 
     #[test]
-    fn a_file_is_replaced_with_its_permissions() {
-        let folder = std::env::temp_dir().join(format!("console-people-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("shadow");
-        fs::write(&path, "old").unwrap();
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        replace(&path, "new").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "new");
-        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o7777, 0o640);
-        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1);
+    fn keys_are_there_for_those_who_have_them_and_nobody_else() {
+        let folder = std::env::temp_dir().join(format!("keys-{}", std::process::id()));
+        let put = |people: &[(&str, &str)]| {
+            let people = people.iter().map(|(name, keys)| Person {
+                name: (*name).to_owned(),
+                number: 1,
+                keys: (*keys).to_owned(),
+            });
+            let accounts = Accounts {
+                people: people.collect(),
+                ..Accounts::default()
+            };
+            put_keys(&folder, &accounts).unwrap();
+        };
+        put(&[("anna", "a"), ("bert", "b")]);
+        put(&[("bert", "c")]);
+        assert!(!folder.join("anna").exists());
+        assert_eq!(fs::read_to_string(folder.join("bert")).unwrap(), "c");
         fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn a_home_tells_the_number_of_its_owner() {
+        let homes = std::env::temp_dir().join(format!("homes-{}", std::process::id()));
+        fs::create_dir_all(homes.join("anna")).unwrap();
+        fs::write(homes.join("a-file"), "").unwrap();
+        let own = fs::metadata(&homes).unwrap().uid();
+        assert_eq!(owners(&homes), BTreeMap::from([("anna".to_owned(), own)]));
+        assert!(owners(Path::new("/nonexistent")).is_empty());
+        fs::remove_dir_all(homes).unwrap();
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
+use rubus_config::files;
 
 use crate::{supervisor::Program, terminals::Terminal};
 
@@ -94,12 +95,13 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), String> {
         .map_err(|error| format!("cannot make {}: {error}", path.display()))
 }
 
-/// Writes a file in memory.
+/// Replaces a file in memory as a whole.
 ///
 /// # Errors
 /// When it cannot be written.
-pub(crate) fn write(path: &Path, text: impl AsRef<[u8]>) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("cannot write {}: {error}", path.display()))
+pub(crate) fn replace(path: &Path, text: &str, mode: u32) -> Result<(), String> {
+    files::replace_lazily(path, text.as_bytes(), mode)
+        .map_err(|error| format!("cannot write {}: {error}", path.display()))
 }
 
 /// Lets `docker` find the engine without being told.
@@ -140,8 +142,6 @@ pub(crate) fn link_time_zone(link: &Path, zone: &str) -> Result<(), String> {
 /// # Errors
 /// When the kernel's setting cannot be written.
 pub(crate) fn allow_ping() -> Result<(), String> {
-    write(
-        Path::new("/proc/sys/net/ipv4/ping_group_range"),
-        "0 2147483647",
-    )
+    let path = "/proc/sys/net/ipv4/ping_group_range";
+    fs::write(path, "0 2147483647").map_err(|error| format!("cannot write {path}: {error}"))
 }

@@ -1,12 +1,14 @@
 //! What the environment tells the gateway.
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use watchdog::duration;
 
 /// The settings of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
+    /// The address that it listens on; without one, all.
+    pub address: Option<IpAddr>,
     /// The port of the API and of the functions.
     pub port: u16,
     /// The port of the metrics.
@@ -29,6 +31,9 @@ pub struct Config {
     pub functions: PathBuf,
     /// The gateway's own state.
     pub state: PathBuf,
+    /// The socket where the supervisor asks how it is, if any: the port is
+    /// anybody's choice.
+    pub health_socket: Option<PathBuf>,
 }
 
 impl Config {
@@ -50,6 +55,7 @@ impl Config {
         let path = |name, default: &str| PathBuf::from(text(name).unwrap_or(default.to_owned()));
         let state = path("state_path", "/var/lib/rubus/gateway");
         Self {
+            address: text("address").and_then(|value| value.parse().ok()),
             port: port("port", 8080),
             metrics_port: port("metrics_port", 8082),
             read_timeout: period("read_timeout", 60),
@@ -62,6 +68,7 @@ impl Config {
             docker_socket: path("DOCKER_SOCKET", "/run/rubus/docker/docker.sock"),
             functions: path("functions_path", rubus_config::paths::FUNCTIONS),
             state,
+            health_socket: text("health_socket").map(PathBuf::from),
         }
     }
 }

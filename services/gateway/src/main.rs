@@ -47,6 +47,8 @@ fn main() -> ExitCode {
 /// The settings of the node in the words of the contract's variables.
 fn variable(settings: &settings::Gateway, name: &str) -> Option<String> {
     match name {
+        "address" => settings.address.map(|it| it.to_string()),
+        "port" => Some(settings.port.to_string()),
         "basic_auth" => Some(settings.basic_auth.to_string()),
         "scale_from_zero" => Some(settings.scale_from_zero.to_string()),
         "upstream_timeout" => Some(settings.timeout.as_str().to_owned()),
@@ -61,8 +63,11 @@ async fn run(config: Config) -> Result<(), String> {
         .transpose()?;
     let provider = Arc::new(DockerProvider::new(&config.docker_socket));
     let gateway = Arc::new(Gateway::new(Arc::clone(&provider), &config, credentials)?);
-    let listener = server::listen(config.port).await?;
-    let metrics_listener = server::listen(config.metrics_port).await?;
+    let listener = server::listen(config.address, config.port).await?;
+    let metrics_listener = server::listen(config.address, config.metrics_port).await?;
+    if let Some(socket) = &config.health_socket {
+        server::answer_health(socket)?;
+    }
 
     let mut terminate = signal(SignalKind::terminate())
         .map_err(|error| format!("cannot wait for SIGTERM: {error}"))?;

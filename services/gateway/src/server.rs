@@ -3,7 +3,8 @@
 use std::{
     convert::Infallible,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
@@ -13,7 +14,11 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
 };
-use tokio::{net::TcpListener, time};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, UnixListener},
+    time,
+};
 use tower_service::Service;
 
 use crate::api::Remote;
@@ -27,17 +32,57 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// Pause after a connection that could not be accepted (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Listens on every address; where there is no IPv6, on those of IPv4.
+/// Listens on an address; without one on every address, and where there is no
+/// IPv6 on those of IPv4.
 ///
 /// # Errors
-/// When the port is taken.
-pub async fn listen(port: u16) -> Result<TcpListener, String> {
-    let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
-    let listener = match TcpListener::bind(any).await {
-        Ok(listener) => Ok(listener),
-        Err(_) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+/// When the port is taken, or the node does not have the address.
+pub async fn listen(address: Option<IpAddr>, port: u16) -> Result<TcpListener, String> {
+    let any = address.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
+    let listener = match (TcpListener::bind((any, port)).await, address) {
+        (Err(_), None) => TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).await,
+        (listener, _) => listener,
     };
-    listener.map_err(|error| format!("cannot listen on port {port}: {error}"))
+    listener.map_err(|error| match address {
+        Some(address) => format!("cannot listen on port {port} of {address}: {error}"),
+        None => format!("cannot listen on port {port}: {error}"),
+    })
+}
+
+/// Answers every request on a socket of the node: who hears it knows that the
+/// gateway is at work.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub fn answer_health(socket: &Path) -> Result<(), String> {
+    const WELL: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nOK";
+    let failed = |error| format!("cannot listen on {}: {error}", socket.display());
+    // Left by one before this.
+    match std::fs::remove_file(socket) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        _ => {}
+    }
+    let listener = UnixListener::bind(socket).map_err(failed)?;
+    tokio::spawn(async move {
+        loop {
+            let Ok((mut stream, _)) = listener.accept().await else {
+                time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            };
+            tokio::spawn(async move {
+                let mut request = [0; 1024];
+                let answer = async {
+                    if stream.read(&mut request).await? > 0 {
+                        stream.write_all(WELL).await?;
+                    }
+                    io::Result::Ok(())
+                };
+                // Whatever is asked, and whoever does not listen.
+                let _ = time::timeout(DRAIN, answer).await;
+            });
+        }
+    });
+    Ok(())
 }
 
 /// Serves `router` until `stop` is done, then lets requests end.
@@ -99,4 +144,45 @@ fn unmapped(address: SocketAddr) -> SocketAddr {
 
 fn report(error: &io::Error) {
     eprintln!("gateway: cannot accept a connection: {error}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::{Read, Write},
+        os::unix::net::UnixStream,
+    };
+
+    #[tokio::test]
+    async fn the_health_socket_answers_also_after_a_kill() {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("health.sock");
+        for _ in 0..2 {
+            answer_health(&socket).unwrap();
+            let path = socket.clone();
+            let ask = move || {
+                let mut stream = UnixStream::connect(path)?;
+                stream.write_all(b"GET /healthz HTTP/1.1\r\n\r\n")?;
+                let mut answer = String::new();
+                stream.read_to_string(&mut answer).map(|_| answer)
+            };
+            let answer = tokio::task::spawn_blocking(ask).await.unwrap().unwrap();
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        }
+        assert!(answer_health(Path::new("/nonexistent/x.sock")).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_address_of_its_own_is_listened_on() {
+        let loopback = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let listener = listen(loopback, 0).await.unwrap();
+        assert!(listener.local_addr().unwrap().ip().is_loopback());
+        let foreign = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)));
+        let error = listen(foreign, 1).await.unwrap_err();
+        assert!(
+            error.starts_with("cannot listen on port 1 of 192.0.2.1"),
+            "{error}"
+        );
+    }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
-use rubus_config::settings;
+use rubus_config::{files, settings};
 
 use crate::{
     config::{Change, Config},
@@ -403,7 +403,7 @@ impl Manager {
         for (path, outcome) in [
             (
                 &self.paths.resolv_conf,
-                resolv::write(&self.paths.resolv_conf, &resolv_conf),
+                files::overwrite(&self.paths.resolv_conf, resolv_conf.as_bytes()),
             ),
             (&self.paths.state, state.write(&self.paths.state)),
         ] {

@@ -1,11 +1,6 @@
 //! `/etc/resolv.conf`.
 
-use std::{
-    fs::OpenOptions,
-    io::{self, Seek, Write},
-    net::IpAddr,
-    path::Path,
-};
+use std::net::IpAddr;
 
 use crate::config::Config;
 
@@ -51,27 +46,8 @@ fn scoped(address: IpAddr, link: &str) -> String {
     }
 }
 
-/// Writes a file in place: it is bound into the services, and a new file under
-/// the same name would not be seen there. The new text comes before the old is
-/// cut off, so that at no moment the file is empty.
-///
-/// # Errors
-/// When it cannot be written.
-pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    let end = file.stream_position()?;
-    file.set_len(end)
-}
-
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::MetadataExt};
-
     use super::*;
 
     fn config(servers: &[&str], search: &[&str]) -> Config {
@@ -130,18 +106,5 @@ mod tests {
     #[test]
     fn without_a_network_there_are_no_servers() {
         assert_eq!(lines(&[]), [""; 0]);
-    }
-
-    #[test]
-    fn a_shorter_text_replaces_a_longer_one_in_the_same_file() {
-        let folder = std::env::temp_dir().join(format!("resolv-{}", std::process::id()));
-        fs::create_dir_all(&folder).unwrap();
-        let path = folder.join("resolv.conf");
-        write(&path, "a long text\n").unwrap();
-        let before = fs::metadata(&path).unwrap().ino();
-        write(&path, "short\n").unwrap();
-        assert_eq!(fs::read_to_string(&path).unwrap(), "short\n");
-        assert_eq!(fs::metadata(&path).unwrap().ino(), before);
-        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -4,6 +4,8 @@
 mod path;
 mod value;
 
+use std::sync::OnceLock;
+
 use rubus_service::suggest;
 use serde_json::Value;
 
@@ -16,10 +18,11 @@ const NAME: &str = "NAME";
 /// Stands for a place in a list, in a list of keys.
 const INDEX: &str = "N";
 
-/// The schema of the settings.
-#[derive(Clone, Debug)]
+/// The schema of the settings. It is made when it is first asked for: values
+/// that are right are found right without it.
+#[derive(Clone, Debug, Default)]
 pub struct Schema {
-    root: Value,
+    root: OnceLock<Value>,
 }
 
 /// One key that can be set, as the reference page shows it.
@@ -83,25 +86,18 @@ pub enum KeyError {
     },
 }
 
-impl Default for Schema {
-    fn default() -> Self {
-        Self {
-            root: schemars::schema_for!(Settings).to_value(),
-        }
-    }
-}
-
 impl Schema {
     /// The JSON Schema itself.
-    pub const fn as_value(&self) -> &Value {
-        &self.root
+    pub fn as_value(&self) -> &Value {
+        self.root
+            .get_or_init(|| schemars::schema_for!(Settings).to_value())
     }
 
     /// The settings as a whole.
-    pub const fn entry(&self) -> Entry<'_> {
+    pub fn entry(&self) -> Entry<'_> {
         Entry {
             schema: self,
-            node: &self.root,
+            node: self.as_value(),
             secret: false,
             reboot: false,
         }
@@ -280,7 +276,7 @@ impl<'a> Entry<'a> {
         direct
             .or_else(optional)
             .and_then(|name| name.strip_prefix("#/$defs/"))
-            .and_then(|name| self.schema.root["$defs"].get(name))
+            .and_then(|name| self.schema.as_value()["$defs"].get(name))
             .unwrap_or(node)
     }
 

@@ -1,10 +1,13 @@
 //! The Docker engine and the functions on it.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::access::Ssh;
 use super::values::{DataFolder, Period, Registry, Size, WebAddress, Within};
 
 /// The Docker engine.
@@ -41,11 +44,20 @@ impl Default for Docker {
     }
 }
 
+/// Where the gateway's metrics are, whatever its own port is.
+const METRICS_PORT: u16 = 8082;
+
 /// The functions gateway.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Gateway {
+    /// The address that it listens on, such as `127.0.0.1`; without one, all of
+    /// the node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The port of the API and of functions.
+    pub port: NonZeroU16,
     /// Whether the API asks for the password in
     /// `/var/lib/rubus/gateway/secrets`.
     pub basic_auth: bool,
@@ -58,9 +70,44 @@ pub struct Gateway {
 impl Default for Gateway {
     fn default() -> Self {
         Self {
+            address: None,
+            port: NonZeroU16::MIN.saturating_add(8079),
             basic_auth: true,
             scale_from_zero: true,
             timeout: Period::known("60s"),
+        }
+    }
+}
+
+impl Gateway {
+    /// Checks that nothing else has its port.
+    pub(super) fn check(&self, ssh: &Ssh) -> Result<(), (String, String)> {
+        let taken_by = if self.port == ssh.port {
+            "ssh"
+        } else if self.port.get() == METRICS_PORT {
+            "the gateway's metrics"
+        } else {
+            return Ok(());
+        };
+        let message = format!("port {} is that of {taken_by}; choose another", self.port);
+        Err(("gateway.port".to_owned(), message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_has_a_port_of_its_own() {
+        let ssh = Ssh::default();
+        let mut gateway = Gateway::default();
+        assert_eq!((gateway.port.get(), gateway.check(&ssh)), (8080, Ok(())));
+        for (port, words) in [(22, "ssh"), (8082, "metrics")] {
+            gateway.port = NonZeroU16::new(port).unwrap();
+            let (key, message) = gateway.check(&ssh).unwrap_err();
+            assert_eq!(key, "gateway.port");
+            assert!(message.contains(words), "{message}");
         }
     }
 }

@@ -11,6 +11,7 @@
 
 mod access;
 mod docker;
+mod firmware;
 mod network;
 mod system;
 pub mod values;
@@ -22,8 +23,9 @@ use serde_json::Value;
 
 pub use access::{Ssh, Sudo, User};
 pub use docker::{Docker, Gateway};
+pub use firmware::Firmware;
 pub use network::{Interface, Ipv6, Network, Ntp, Proxy, Route, Vlan, Wifi, WifiNetwork};
-pub use system::{Command, Encoding, Kernel, Watchdog, WriteFile};
+pub use system::{Command, Encoding, Kernel, Logging, Watchdog, WriteFile};
 use values::{Hostname, Timezone, UserName};
 
 /// Every setting of a node.
@@ -34,10 +36,9 @@ pub struct Settings {
     /// The name of the node. Without one it is `rubus-` and the end of the
     /// machine id.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
     pub hostname: Option<Hostname>,
-    /// The time zone of logins and logs, as in `/usr/share/zoneinfo`.
-    #[cfg_attr(feature = "schema", schemars(extend("x-applies" = "reboot")))]
+    /// The time zone of programs that start from now on, as in
+    /// `/usr/share/zoneinfo`.
     pub timezone: Timezone,
     /// Who may log in, by name.
     pub users: BTreeMap<UserName, User>,
@@ -55,8 +56,12 @@ pub struct Settings {
     pub gateway: Gateway,
     /// Modules and parameters of the kernel.
     pub kernel: Kernel,
+    /// The firmware of a Raspberry Pi.
+    pub firmware: Firmware,
     /// The hardware watchdog.
     pub watchdog: Watchdog,
+    /// Logs of services.
+    pub logging: Logging,
     /// Which services run, by name; one that is not named keeps the default of
     /// its `service.toml`.
     pub services: BTreeMap<String, bool>,
@@ -87,7 +92,9 @@ impl Settings {
     /// # Errors
     /// The key, with dots between the levels, and what is wrong with it.
     pub fn check(&self) -> Result<(), (String, String)> {
-        self.network.check()
+        self.network.check()?;
+        self.firmware.check()?;
+        self.gateway.check(&self.ssh)
     }
 }
 

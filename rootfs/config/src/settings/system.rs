@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::values::{AbsolutePath, Mode, ModuleName, Owner, SysctlName, SysctlValue, Within};
+use super::values::{
+    AbsolutePath, Mode, ModuleName, Owner, SysctlName, SysctlValue, SyslogServer, Within,
+};
 
 /// Modules and parameters of the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +43,20 @@ impl Default for Watchdog {
             timeout: Within::known(15),
         }
     }
+}
+
+/// What becomes of the logs of services, besides the memory that they lie in.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields, default)]
+pub struct Logging {
+    /// Whether they are kept on the data partition over boots: written every
+    /// five minutes and before a reboot, 1 MiB a service.
+    pub persist: bool,
+    /// A syslog server that gets every line (RFC 5424), such as
+    /// `udp://10.0.0.1` or `tcp://logs.lan:601`; the port is 514 if not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<SyslogServer>,
 }
 
 /// A file to write at boot.

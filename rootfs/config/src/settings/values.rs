@@ -136,6 +136,10 @@ text! {
     ProxyException: "host, domain or network", checks::proxy_exception, "write one an entry";
     /// A registry of images.
     Registry: "registry", checks::registry, "write it as in \"registry.lan:5000\" or \"10.0.0.0/8\"";
+    /// A syslog server: how it is spoken to, host and port.
+    SyslogServer: "syslog server", checks::syslog_server, "write it as in \"udp://10.0.0.1\" or \"tcp://logs.lan:601\"";
+    /// A line of the firmware's `config.txt`.
+    FirmwareLine: "line of config.txt", checks::firmware_line, "write it as in \"gpu_mem=32\", at most 96 characters";
     /// A module of the kernel.
     ModuleName: "kernel module", checks::module, "use letters, digits, - and _";
     /// The name of a kernel parameter, as in `sysctl(8)`.

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use rubus_config::identity;
 
 use crate::steps::Outcome;
 
@@ -17,7 +18,8 @@ const LINKS: &[(&str, &str)] = &[
 /// Writes what programs of the system root and the services that see it look
 /// up.
 pub(super) fn write(hostname: &str, machine_id: &str) -> Outcome {
-    for (path, content) in files(hostname, machine_id) {
+    identity::write_name(Path::new("/etc"), hostname).context("cannot write the host name")?;
+    for (path, content) in files(machine_id) {
         fs::write(path, content).with_context(|| format!("cannot write {path}"))?;
     }
     for (path, target) in LINKS {
@@ -26,17 +28,9 @@ pub(super) fn write(hostname: &str, machine_id: &str) -> Outcome {
     Ok(None)
 }
 
-/// Where the rules of time zones are.
-const ZONES: &str = "/usr/share/zoneinfo";
-
-/// Says which time zone it is here. Services that share the network of the node
-/// see both files.
+/// Says which time zone it is here.
 pub(super) fn set_timezone(zone: &str) -> Outcome {
-    let rules = Path::new(ZONES).join(zone);
-    let rules =
-        fs::read(&rules).with_context(|| format!("there is no time zone {zone}; it stays UTC"))?;
-    fs::write("/etc/localtime", rules).context("cannot write /etc/localtime")?;
-    fs::write("/etc/timezone", format!("{zone}\n")).context("cannot write /etc/timezone")?;
+    identity::set_timezone(Path::new("/etc"), zone).context("it stays UTC")?;
     Ok(Some(zone.to_owned()))
 }
 
@@ -52,17 +46,8 @@ fn link(path: &str, target: &str) -> Result<()> {
     }
 }
 
-fn files(hostname: &str, machine_id: &str) -> [(&'static str, String); 6] {
+fn files(machine_id: &str) -> [(&'static str, String); 4] {
     [
-        ("/etc/hostname", format!("{hostname}\n")),
-        (
-            "/etc/hosts",
-            format!(
-                "127.0.0.1\tlocalhost\n\
-                 127.0.1.1\t{hostname}\n\
-                 ::1\tlocalhost ip6-localhost ip6-loopback\n"
-            ),
-        ),
         ("/etc/machine-id", format!("{machine_id}\n")),
         // The network service fills it; it is there so that it can be bound
         // into other services before.
@@ -86,18 +71,11 @@ mod tests {
 
     #[test]
     fn every_file_ends_with_its_line() {
-        for (path, content) in files("node1", "0123456789abcdef0123456789abcdef") {
+        for (path, content) in files("0123456789abcdef0123456789abcdef") {
             assert!(content.is_empty() || content.ends_with('\n'), "{path}");
             for line in content.lines().filter(|_| path == "/etc/passwd") {
                 assert_eq!(line.split(':').count(), 7, "{line}");
             }
         }
-    }
-
-    #[test]
-    fn the_node_knows_its_own_name() {
-        let files = files("node1", "");
-        let (_, hosts) = &files[1];
-        assert!(hosts.lines().any(|l| l == "127.0.1.1\tnode1"), "{hosts}");
     }
 }

@@ -6,7 +6,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use nix::unistd::sethostname;
 use rubus_config::paths;
-use rubus_config::settings::Settings;
 
 use crate::sys;
 use rubus_config::files;
@@ -22,15 +21,6 @@ pub(super) fn machine_id() -> Result<String> {
     files::replace(&path, format!("{id}\n").as_bytes(), 0o444)
         .with_context(|| format!("cannot write {}", path.display()))?;
     Ok(id)
-}
-
-/// The name of the node: the configured one, or one that follows from its id.
-pub(super) fn hostname(settings: &Settings, machine_id: &str) -> String {
-    if let Some(name) = &settings.hostname {
-        return name.as_str().to_owned();
-    }
-    let end = machine_id.len().saturating_sub(6);
-    format!("rubus-{}", machine_id.get(end..).unwrap_or_default())
 }
 
 /// Gives the kernel the name of the node.
@@ -56,8 +46,7 @@ fn new_id(mut random: [u8; 16]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{hostname, new_id, valid_id};
-    use rubus_config::settings::Settings;
+    use super::{new_id, valid_id};
 
     #[test]
     fn a_new_id_is_a_valid_one() {
@@ -80,14 +69,5 @@ mod tests {
         ] {
             assert_eq!(valid_id(text), None, "{text:?}");
         }
-    }
-
-    #[test]
-    fn a_node_without_a_name_is_called_after_its_id() {
-        let mut settings = Settings::default();
-        let id = "0123456789abcdef0123456789abcdef";
-        assert_eq!(hostname(&settings, id), "rubus-abcdef");
-        settings.hostname = Some("node1".try_into().unwrap());
-        assert_eq!(hostname(&settings, id), "node1");
     }
 }

@@ -40,7 +40,7 @@ const STEPS: &[Step<System>] = &[
     }),
     needed("identify the machine", |state| {
         state.machine_id = identity::machine_id()?;
-        state.hostname = identity::hostname(&state.settings, &state.machine_id);
+        state.hostname = rubus_config::identity::hostname(&state.settings, &state.machine_id);
         identity::set_hostname(&state.hostname)?;
         Ok(Some(state.hostname.clone()))
     }),

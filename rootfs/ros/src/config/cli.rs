@@ -1,10 +1,12 @@
 //! The command line of `ros config`.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueHint};
 use rubus_config::keys::Schema;
+use rubus_service::units::Period;
 
 /// Settings.
 #[derive(Debug, Subcommand)]
@@ -25,7 +27,8 @@ Examples:
   ros config set hostname node1
   ros config set ntp.servers time1.lan time2.lan
   ros config set network.interfaces.eth0 '{ addresses = [\"10.0.0.5/8\"], gateway4 = \"10.0.0.1\" }'
-  ros config set --dry-run ssh.port 2222")]
+  ros config set --dry-run ssh.port 2222
+  ros config set --try 60s network.interfaces.eth0.addresses 10.0.0.5/8")]
     Set(Set),
     /// Take a setting back: that of the image or the default counts again
     #[command(after_help = "\
@@ -33,6 +36,17 @@ Examples:
   ros config unset ssh.port
   ros config unset users.anna")]
     Unset(Unset),
+    /// Keep the settings that are on trial (`--try`)
+    #[command(after_help = "\
+Examples:
+  ros config set --try 60s network.interfaces.eth0.addresses 10.0.0.5/8
+  ros config confirm")]
+    Confirm,
+    /// Take the settings that are on trial back at once
+    #[command(after_help = "\
+Examples:
+  ros config revert")]
+    Revert,
     /// Print every setting that differs from its default, as TOML
     #[command(after_help = "\
 Examples:
@@ -98,9 +112,39 @@ pub(crate) struct How {
     /// Check the change and show what it would restart, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Take the change back after this time, unless `ros config confirm` comes
+    /// first; a reboot takes it back too
+    #[arg(long = "try", value_name = "TIME", conflicts_with = "dry_run", value_parser = trial_time)]
+    pub(crate) trial: Option<Period>,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl How {
+    /// Whether the change is not to stay.
+    pub(crate) const fn is_tentative(self) -> bool {
+        self.dry_run || self.trial.is_some()
+    }
+
+    /// When a trial that begins now ends: microseconds since the kernel
+    /// started.
+    pub(crate) fn ends_us(self, now_us: u64) -> Option<u64> {
+        let lasts = self.trial?.0.as_micros();
+        Some(now_us.saturating_add(u64::try_from(lasts).unwrap_or(u64::MAX)))
+    }
+}
+
+/// Reads how long a trial lasts.
+fn trial_time(text: &str) -> Result<Period, String> {
+    const SHORTEST: Period = Period(Duration::from_secs(5));
+    const LONGEST: Period = Period(Duration::from_secs(24 * 3600));
+    let period: Period = text.parse()?;
+    if (SHORTEST..=LONGEST).contains(&period) {
+        Ok(period)
+    } else {
+        Err(format!("a trial lasts {SHORTEST} to {LONGEST}"))
+    }
 }
 
 /// How to export.

@@ -1,5 +1,6 @@
 //! `ros config`: the settings of the node.
 
+mod change;
 pub(crate) mod cli;
 
 use std::fs;
@@ -7,24 +8,23 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
-use rubus_config::changes::Effects;
 use rubus_config::document::Document;
-use rubus_config::edit::{EditError, Edited, Editor};
+use rubus_config::edit::Editor;
 use rubus_config::keys::Schema;
 use rubus_config::layers;
 use rubus_config::node::Node;
 use rubus_config::secrets;
-use rubus_service::status::State;
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use crate::api::Action;
+use crate::api;
+use crate::cli::Switch;
 use crate::client::Client;
+use crate::host;
 use crate::output::{self, Output};
 use crate::table::{Align, Table};
-use cli::{Config, How};
+pub(crate) use change::Changer;
+use cli::Config;
 
-/// The service in which people log in: what restarts it ends their login.
-const CONSOLE: &str = "console";
 /// More than any file of settings has.
 const MOST_BYTES: u64 = 4 << 20;
 
@@ -32,21 +32,24 @@ const MOST_BYTES: u64 = 4 << 20;
 pub(crate) fn run(client: &Client, root: &Path, command: &Config, output: Output) -> Result<()> {
     let schema = Schema::default();
     let node = Node::new(root);
+    let changer = Changer::new(&schema, &node, client, output);
     match command {
         Config::Get(get) => show(&schema, &node, get, output),
         Config::Set(set) => {
             let edit = |it: &Editor<'_>| it.set(&set.key, &set.values);
-            change(&schema, &node, client, set.how, output, edit)
+            changer.change(set.how, edit)
         }
         Config::Unset(unset) => {
             let edit = |it: &Editor<'_>| it.unset(&unset.key);
-            change(&schema, &node, client, unset.how, output, edit)
+            changer.change(unset.how, edit)
         }
         Config::Merge(merge) => {
             let document = read(&merge.file.file)?;
             let edit = |it: &Editor<'_>| it.merge(&document);
-            change(&schema, &node, client, merge.how, output, edit)
+            changer.change(merge.how, edit)
         }
+        Config::Confirm => changer.confirm(),
+        Config::Revert => changer.revert(),
         Config::Export(export) => {
             let loaded = load(&schema, &node);
             let said = if export.private {
@@ -66,11 +69,40 @@ pub(crate) fn run(client: &Client, root: &Path, command: &Config, output: Output
     }
 }
 
+/// `ros service enable` and `disable`: `services.NAME` for each of the names.
+pub(crate) fn switch(
+    client: &Client,
+    root: &Path,
+    switch: &Switch,
+    on: bool,
+    output: Output,
+) -> Result<()> {
+    let (schema, node) = (Schema::default(), Node::new(root));
+    let services = node.services();
+    let known = |name: &str| services.iter().any(|it| it.name == name);
+    let names = &switch.names.names;
+    if let Some(unknown) = names.iter().find(|name| !known(name)) {
+        let all = services.iter().map(|it| it.name.as_str());
+        bail!("{}", api::unknown_service(unknown, all));
+    }
+    let chosen = names.iter().map(|name| (name.clone(), Value::Bool(on)));
+    let layer = json!({ "services": Map::from_iter(chosen) });
+    let edit = |it: &Editor<'_>| it.merge(&Document::new("the command line", layer));
+    Changer::new(&schema, &node, client, output).change(switch.how, edit)
+}
+
 /// Reads the settings, and tells what is wrong with them.
 fn load(schema: &Schema, node: &Node) -> rubus_config::node::Loaded {
     let loaded = node.load(schema);
     for problem in &loaded.merged.problems {
         output::complain(&format!("ros: {problem}; going on without it"));
+    }
+    if let Some(trial) = &loaded.trial {
+        output::complain(&format!(
+            "ros: on trial for another {} s: {}; `ros config confirm` keeps it",
+            trial.seconds_left(host::now_us()),
+            trial.keys.join(", ")
+        ));
     }
     loaded
 }
@@ -93,97 +125,6 @@ fn show(schema: &Schema, node: &Node, get: &cli::Get, output: Output) -> Result<
         // Numbers, truth and lists are the same in TOML.
         other => output.line(&other.to_string()),
     }?)
-}
-
-fn change(
-    schema: &Schema,
-    node: &Node,
-    client: &Client,
-    how: How,
-    output: Output,
-    edit: impl FnOnce(&Editor<'_>) -> Result<Edited, EditError>,
-) -> Result<()> {
-    let effects = node.change(schema, how.dry_run, edit)?;
-    if how.json {
-        output.json(&effects)?;
-    }
-    // Who reads JSON gets nothing else.
-    let say = |line: String| {
-        if how.json { Ok(()) } else { output.line(&line) }
-    };
-    if effects.changed.is_empty() {
-        say("nothing changed".to_owned())?;
-    }
-    for (action, name) in steps(&effects) {
-        if how.dry_run {
-            say(format!("would {} {name}", action.word()))?;
-            continue;
-        }
-        if action != Action::Start && !is_up(client, &name)? {
-            continue;
-        }
-        let ends_login = name == CONSOLE && action != Action::Reload;
-        if ends_login {
-            say(format!("{} {name}; this ends your login", doing(action)))?;
-        }
-        client.act(&name, action).with_context(|| {
-            format!(
-                "stored, but cannot {} {name}; `ros service {} {name}` tries again",
-                action.word(),
-                action.word()
-            )
-        })?;
-        if !ends_login {
-            say(format!("{name} {}", done(action)))?;
-        }
-    }
-    for key in &effects.reboot {
-        say(format!("{key} counts from the next boot: `ros os reboot`"))?;
-    }
-    Ok(())
-}
-
-/// What to do with which service, in order. The console comes last: `ros` may
-/// run in it.
-fn steps(effects: &Effects) -> Vec<(Action, String)> {
-    let all = [
-        (Action::Stop, &effects.stop),
-        (Action::Start, &effects.start),
-        (Action::Restart, &effects.restart),
-        (Action::Reload, &effects.reload),
-    ];
-    let mut steps: Vec<(Action, String)> = all
-        .into_iter()
-        .flat_map(|(action, names)| names.iter().map(move |name| (action, name.clone())))
-        .collect();
-    steps.sort_by_key(|(_, name)| name == CONSOLE);
-    steps
-}
-
-/// Whether a service runs or should: one that somebody stopped stays so.
-fn is_up(client: &Client, name: &str) -> Result<bool> {
-    let service = client
-        .service(name)
-        .with_context(|| format!("stored, but cannot ask for the state of {name}"))?;
-    Ok(!matches!(service.state, State::Stopped))
-}
-
-const fn doing(action: Action) -> &'static str {
-    match action {
-        Action::Start => "starting",
-        Action::Stop => "stopping",
-        Action::Restart => "restarting",
-        Action::Reload => "reloading",
-    }
-}
-
-const fn done(action: Action) -> &'static str {
-    match action {
-        Action::Start => "started",
-        Action::Stop => "stopped",
-        Action::Restart => "restarted",
-        Action::Reload => "reloaded",
-    }
 }
 
 fn validate(schema: &Schema, document: &Document, output: Output) -> Result<()> {
@@ -233,34 +174,4 @@ fn list(schema: &Schema, output: Output) -> String {
         ]);
     }
     table.render(output.style())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_console_comes_last_for_ros_may_run_in_it() {
-        let names = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect();
-        let effects = Effects {
-            stop: names(&["nats"]),
-            start: names(&["docker"]),
-            restart: names(&["network", "console", "mdns"]),
-            ..Effects::default()
-        };
-        let order: Vec<String> = steps(&effects)
-            .into_iter()
-            .map(|(action, name)| format!("{} {name}", action.word()))
-            .collect();
-        assert_eq!(
-            order,
-            [
-                "stop nats",
-                "start docker",
-                "restart network",
-                "restart mdns",
-                "restart console"
-            ]
-        );
-    }
 }

@@ -85,6 +85,21 @@ impl Node {
         self.folder.path().join("run")
     }
 
+    /// Where the node's name and time zone are said.
+    pub(crate) fn etc(&self) -> PathBuf {
+        self.folder.path().join("etc")
+    }
+
+    /// The program that takes settings back; tests write it.
+    pub(crate) fn configure(&self) -> PathBuf {
+        self.folder.path().join("configure")
+    }
+
+    /// Sets the settings of the node.
+    pub(crate) fn write_config(&self, settings: &serde_json::Value) {
+        fs::write(self.run_dir().join("config.json"), settings.to_string()).unwrap();
+    }
+
     /// A folder that services see as `/shared`.
     pub(crate) fn shared(&self) -> PathBuf {
         let path = self.folder.path().join("shared");
@@ -92,8 +107,48 @@ impl Node {
         path
     }
 
+    /// What stays over boots.
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
+    /// Forgets all that lies in memory, as a loss of power does.
+    pub(crate) fn cut_power(&mut self) {
+        if self.runtime.is_some() {
+            self.kill_runtime();
+        }
+        self.remove_containers();
+        fs::remove_dir_all(self.run_dir()).unwrap();
+    }
+
     /// Adds a service that runs `script` by the shell; `rest` is more TOML.
     pub(crate) fn add(&mut self, name: &str, script: &str, rest: &str) {
+        let bundle = self.folder.path().join("services").join(name);
+        self.write_bundle(&bundle, name, script, rest);
+        self.names.push(name.to_owned());
+    }
+
+    /// Adds a further variant of a service to the image.
+    pub(crate) fn add_variant(&self, name: &str, variant: &str, script: &str, rest: &str) {
+        let bundle = self.image_variant(name, variant);
+        let rest = format!("variant = \"{variant}\"\n{rest}");
+        self.write_bundle(&bundle, name, script, &rest);
+    }
+
+    /// Where a further variant of the image lies.
+    pub(crate) fn image_variant(&self, name: &str, variant: &str) -> PathBuf {
+        let service = self.folder.path().join("services").join(name);
+        service.join("variants").join(variant)
+    }
+
+    /// Adds a variant of a service on the node.
+    pub(crate) fn add_on_node(&self, name: &str, variant: &str, script: &str, rest: &str) {
+        let bundle = self.state_dir().join("variants").join(name).join(variant);
+        let rest = format!("variant = \"{variant}\"\n{rest}");
+        self.write_bundle(&bundle, name, script, &rest);
+    }
+
+    fn write_bundle(&self, bundle: &Path, name: &str, script: &str, rest: &str) {
         let default = |key: &str, line: &'static str| if rest.contains(key) { "" } else { line };
         let kind = default("kind =", "kind = \"daemon\"\n");
         // The shell as process 1 hears no signal that it has no trap for.
@@ -103,7 +158,6 @@ impl Node {
             self.shared().display()
         );
         let service = Service::parse(name, "service.toml", &toml).unwrap();
-        let bundle = self.folder.path().join("services").join(name);
         let root = bundle.join("rootfs");
         for folder in ["bin", "proc", "sys", "dev", "run", "tmp", "shared", "etc"] {
             fs::create_dir_all(root.join(folder)).unwrap();
@@ -142,22 +196,26 @@ impl Node {
             serde_json::to_vec(&service).unwrap(),
         )
         .unwrap();
-        self.names.push(name.to_owned());
     }
 
     /// Starts the runtime and waits until it answers.
     pub(crate) fn boot(&mut self) {
         fs::create_dir_all(self.run_dir()).unwrap();
+        fs::create_dir_all(self.etc()).unwrap();
+        fs::create_dir_all(self.state_dir()).unwrap();
         let script = format!(
-            "{SETUP} exec {} --services {} --run {} --oci-runtime /usr/bin/crun --cgroup /sys/fs/cgroup{}",
+            "{SETUP} exec {} --services {} --run {} --state {} --oci-runtime /usr/bin/crun --configure {} --etc {} --cgroup /sys/fs/cgroup{}",
             env!("CARGO_BIN_EXE_system-runtime"),
             self.folder.path().join("services").display(),
             self.run_dir().display(),
+            self.state_dir().display(),
+            self.configure().display(),
+            self.etc().display(),
             self.cgroup,
         );
         let _ = fs::remove_file(self.run_dir().join("runtime.sock"));
         let child = Command::new("/usr/bin/unshare")
-            .args(["--mount", "/bin/sh", "-c", &script])
+            .args(["--mount", "--uts", "/bin/sh", "-c", &script])
             .stdin(Stdio::null())
             .process_group(0)
             .spawn()
@@ -249,6 +307,12 @@ impl Drop for Node {
             let _ = child.kill();
             let _ = child.wait();
         }
+        self.remove_containers();
+    }
+}
+
+impl Node {
+    fn remove_containers(&self) {
         let mut script = format!("{SETUP} set +e;");
         for name in &self.names {
             script.push_str(&format!(

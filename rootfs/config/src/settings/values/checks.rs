@@ -171,8 +171,32 @@ pub(super) fn proxy_exception(text: &str) -> bool {
         || host_and_port(text.trim_start_matches("*.").trim_start_matches('.'))
 }
 
+pub(super) fn syslog_server(text: &str) -> bool {
+    let rest = text
+        .strip_prefix("udp://")
+        .or_else(|| text.strip_prefix("tcp://"));
+    rest.is_some_and(host_and_port)
+}
+
 pub(super) fn registry(text: &str) -> bool {
     split_cidr(text).is_some() || host_and_port(text)
+}
+
+/// `name=value`: no comment, no filter, no second line. Firmware reads some 98
+/// characters of a line.
+pub(super) fn firmware_line(text: &str) -> bool {
+    let name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_:".contains(&b))
+    };
+    text.len() <= 96
+        && text.split_once('=').is_some_and(|(key, value)| {
+            name(key)
+                && !value.is_empty()
+                && value.bytes().all(|b| b.is_ascii_graphic() && b != b'#')
+        })
 }
 
 pub(super) fn module(text: &str) -> bool {

@@ -255,3 +255,42 @@ fn numbers_have_bounds_and_sizes_have_units() {
 
 #[test]
 fn a_line_of_config_txt_stays_one_line_in_its_section() {}
+
+#[test]
+fn syslog_servers_are_a_protocol_and_a_host() {
+    taken::<SyslogServer>(
+        &[
+            "udp://10.0.0.1",
+            "tcp://logs.lan:601",
+            "udp://[fd00::1]:514",
+            "tcp://[fd00::1]",
+        ]
+        .map(Value::from),
+    );
+    refused::<SyslogServer>(
+        &[
+            "10.0.0.1",
+            "http://10.0.0.1",
+            "udp://",
+            "udp://a:0",
+            "udp://a/b",
+            "tcp://a:x",
+            "tcp://anna@a",
+        ]
+        .map(Value::from),
+    );
+    refused::<SyslogServer>(&hostile());
+}
+
+#[test]
+fn lines_of_the_firmware_are_one_name_and_one_value() {
+    taken::<FirmwareLine>(&["gpu_mem=32", "hdmi_mode:1=16", "over_voltage=-2"].map(Value::from));
+    refused::<FirmwareLine>(
+        &[
+            "gpu_mem", "gpu_mem=", "=1", "[all]", "# x=1", "a=1 b", "Gpu=1", "a=1#",
+        ]
+        .map(Value::from),
+    );
+    refused::<FirmwareLine>(&[json!(format!("a={}", "x".repeat(95)))]);
+    refused::<FirmwareLine>(&hostile());
+}

@@ -1,5 +1,8 @@
 //! The settings of a node, as they lie on its disk.
 
+mod firmware;
+mod trial;
+
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -13,11 +16,13 @@ use crate::changes::{self, Effects};
 use crate::document::{Document, Problem};
 use crate::edit::{EditError, Edited, Editor};
 use crate::files;
+use crate::identity;
 use crate::keys::Schema;
 use crate::layers::{self, Merged};
 use crate::paths;
 use crate::settings::Settings;
 use crate::store::{Folder, Store};
+use crate::trial::Trial;
 use crate::view;
 
 /// Stands before settings that were made on the node.
@@ -42,6 +47,9 @@ pub struct Loaded {
     pub files: Vec<String>,
     /// Why what was set on the node cannot be read. A change would lose it.
     pub unreadable: Option<Problem>,
+    /// The settings are on trial: what was set on the node does not count
+    /// until this is over.
+    pub trial: Option<Trial>,
 }
 
 /// What a first boot brought, as it is kept.
@@ -82,6 +90,29 @@ pub enum ChangeError {
         /// Why.
         source: io::Error,
     },
+    /// It was stored, but the slot does not have it.
+    #[error(
+        "stored, but cannot write config.txt of the slot: {0}; it is tried again at the next boot"
+    )]
+    Firmware(io::Error),
+    /// Other settings are on trial.
+    #[error(
+        "settings are on trial ({0}); keep them with `ros config confirm`, or take them back \
+         with `ros config revert`"
+    )]
+    OnTrial(String),
+    /// No settings are on trial.
+    #[error(
+        "no settings are on trial; when its time was over they were taken back, and \
+         `ros config get` shows what counts"
+    )]
+    NotOnTrial,
+    /// A boot ends a trial, so it can never show what these do.
+    #[error("{0} counts from the next boot, which would end a trial; set it without `--try`")]
+    TrialOfBoot(String),
+    /// Nobody would take the settings back.
+    #[error("{0}; nothing was changed, for nobody would take it back")]
+    Unwatched(String),
 }
 
 impl Node {
@@ -97,12 +128,35 @@ impl Node {
         self.root.join(path.trim_start_matches('/'))
     }
 
-    /// Reads all layers. Whatever is wrong with one of them, the others count.
+    /// Reads all layers; settings on trial stand in for those that were set on
+    /// the node. Whatever is wrong with one of them, the others count.
     pub fn load(&self, schema: &Schema) -> Loaded {
-        let first_boot = self
-            .first_boot()
-            .map(|it| it.map(|(file, it)| Document::new(&file, it.settings)));
-        self.load_with(schema, first_boot)
+        match self.trial() {
+            Ok(None) => self.load_stored(schema),
+            Ok(Some(trial)) => {
+                let layer = Document::new("the settings on trial", trial.layer.clone());
+                let user = (Ok(Some(layer)), None);
+                Loaded {
+                    trial: Some(trial),
+                    ..self.load_layers(schema, self.first_boot_layer(), user)
+                }
+            }
+            Err(problem) => {
+                let mut loaded = self.load_stored(schema);
+                loaded.merged.problems.push(problem);
+                loaded
+            }
+        }
+    }
+
+    /// Reads all layers as a boot would find them.
+    fn load_stored(&self, schema: &Schema) -> Loaded {
+        self.load_with(schema, self.first_boot_layer())
+    }
+
+    fn first_boot_layer(&self) -> Result<Option<Document>, Problem> {
+        let record = self.first_boot()?;
+        Ok(record.map(|(file, it)| Document::new(&file, it.settings)))
     }
 
     /// Reads all layers but that of the first boot, which is given.
@@ -110,6 +164,17 @@ impl Node {
         &self,
         schema: &Schema,
         first_boot: Result<Option<Document>, Problem>,
+    ) -> Loaded {
+        self.load_layers(schema, first_boot, self.user())
+    }
+
+    /// Merges the layers; that of the node comes with what is wrong with its
+    /// last version.
+    fn load_layers(
+        &self,
+        schema: &Schema,
+        first_boot: Result<Option<Document>, Problem>,
+        (user, damage): (Result<Option<Document>, Problem>, Option<Problem>),
     ) -> Loaded {
         let mut problems = Vec::new();
         let mut files = Vec::new();
@@ -126,7 +191,6 @@ impl Node {
         };
         let image = keep(self.image());
         let first_boot = keep(first_boot);
-        let (user, damage) = self.user();
         let unreadable = user.as_ref().err().cloned();
         let user = keep(user);
         problems.extend(damage);
@@ -141,6 +205,7 @@ impl Node {
             merged,
             files,
             unreadable,
+            trial: None,
         }
     }
 
@@ -206,54 +271,111 @@ impl Node {
         self.store(paths::FIRST_BOOT_CONFIG).write(&text)
     }
 
-    /// Makes a change: stores it and shows it to the services, unless it is a
-    /// trial. `edit` gets the settings as they are when no one else changes
-    /// them.
+    /// Makes a change: stores it and shows it to the services, unless `dry_run`
+    /// only asks what would follow. `edit` gets the settings as they are when
+    /// no one else changes them.
     ///
     /// # Errors
-    /// When the change is wrong or cannot be written.
+    /// When the change is wrong or cannot be written, or others are on trial.
     pub fn change(
         &self,
         schema: &Schema,
-        trial: bool,
+        dry_run: bool,
         edit: impl FnOnce(&Editor<'_>) -> Result<Edited, EditError>,
     ) -> Result<Effects, ChangeError> {
-        let folder = self.inside(paths::USER_CONFIG_FOLDER);
-        let not_written = |source| ChangeError::Write {
-            path: format!("{}/{}", paths::USER_CONFIG_FOLDER, paths::USER_CONFIG),
-            source,
-        };
         // Held until the end: of two changes at once, neither may be lost.
-        let _lock = (!trial)
-            .then(|| lock(&folder))
-            .transpose()
-            .map_err(not_written)?;
+        let _lock = (!dry_run).then(|| self.lock()).transpose()?;
+        let planned = self.plan(schema, edit)?;
+        if !dry_run {
+            planned.must_not_be_on_trial()?;
+            self.keep(&planned.edited.layer)?;
+            self.show_stored(&planned.edited.settings)?;
+            self.write_firmware(&planned.edited.settings.firmware)
+                .map_err(ChangeError::Firmware)?;
+        }
+        Ok(planned.effects)
+    }
+
+    /// What a change comes to.
+    fn plan(
+        &self,
+        schema: &Schema,
+        edit: impl FnOnce(&Editor<'_>) -> Result<Edited, EditError>,
+    ) -> Result<Planned, ChangeError> {
         let loaded = self.load(schema);
         if let Some(problem) = loaded.unreadable {
             return Err(EditError::from(problem).into());
         }
-        let editor = Editor::new(schema, loaded.below, loaded.layer);
-        let edited = edit(&editor)?;
+        let edited = edit(&Editor::new(schema, loaded.below, loaded.layer))?;
+        let effects = self.effects(schema, &loaded.merged.settings, &edited.settings)?;
+        if edited.settings.timezone != loaded.merged.settings.timezone {
+            self.must_know_timezone(&edited.settings)?;
+        }
+        if edited.settings.firmware != loaded.merged.settings.firmware {
+            self.must_have_firmware(&edited.settings)?;
+        }
+        Ok(Planned {
+            edited,
+            effects,
+            trial: loaded.trial,
+        })
+    }
+
+    /// Refuses a time zone of which this image has no rules.
+    fn must_know_timezone(&self, settings: &Settings) -> Result<(), EditError> {
+        let zones = self.inside(identity::ZONES);
+        let zone = settings.timezone.as_str();
+        if !zones.is_dir() || zones.join(zone).is_file() {
+            return Ok(());
+        }
+        Err(EditError::Value {
+            key: "timezone".to_owned(),
+            message: format!("there is no time zone {zone:?}; write it as in \"Europe/Berlin\""),
+        })
+    }
+
+    /// Refuses lines for a firmware that does not read any.
+    fn must_have_firmware(&self, settings: &Settings) -> Result<(), EditError> {
+        let slot = self.inside(paths::SLOT);
+        if settings.firmware.config.is_empty() || !slot.is_dir() || self.has_firmware() {
+            return Ok(());
+        }
+        Err(EditError::Value {
+            key: "firmware.config".to_owned(),
+            message: "the firmware of this board reads no config.txt".to_owned(),
+        })
+    }
+
+    /// What follows from having other settings.
+    fn effects(
+        &self,
+        schema: &Schema,
+        old: &Settings,
+        new: &Settings,
+    ) -> Result<Effects, ChangeError> {
         let as_tree = |settings: &Settings| {
             serde_json::to_value(settings).map_err(|error| not_written(error.into()))
         };
-        let old = as_tree(&loaded.merged.settings)?;
-        let new = as_tree(&edited.settings)?;
+        let (old, new) = (as_tree(old)?, as_tree(new)?);
         let changed = changes::changed(&old, &new);
-        let effects = changes::effects(schema, &changed, &self.services(), &new);
-        if !trial {
-            let text = toml::to_string_pretty(&edited.layer)
-                .map_err(|error| not_written(io::Error::other(error)))?;
-            self.store(paths::USER_CONFIG)
-                .write(&format!("{HEAD}{text}"))
-                .map_err(not_written)?;
-            self.render(&edited.settings)
-                .map_err(|source| ChangeError::Render {
-                    path: paths::CONFIG.to_owned(),
-                    source,
-                })?;
-        }
-        Ok(effects)
+        Ok(changes::effects(schema, &changed, &self.services(), &new))
+    }
+
+    /// Stores what was set on the node.
+    fn keep(&self, layer: &Value) -> Result<(), ChangeError> {
+        let text =
+            toml::to_string_pretty(layer).map_err(|error| not_written(io::Error::other(error)))?;
+        self.store(paths::USER_CONFIG)
+            .write(&format!("{HEAD}{text}"))
+            .map_err(not_written)
+    }
+
+    /// Shows the services what is stored.
+    fn show_stored(&self, settings: &Settings) -> Result<(), ChangeError> {
+        self.render(settings).map_err(|source| ChangeError::Render {
+            path: paths::CONFIG.to_owned(),
+            source,
+        })
     }
 
     /// Shows settings to the services.
@@ -301,7 +423,7 @@ impl Node {
 
     /// The services of the image. One that cannot be read has no part in
     /// changes; the runtime says what is wrong with it.
-    fn services(&self) -> Vec<Service> {
+    pub fn services(&self) -> Vec<Service> {
         let entries = fs::read_dir(self.inside(paths::SERVICES));
         let mut services: Vec<Service> = entries
             .into_iter()
@@ -318,25 +440,54 @@ impl Node {
         services
     }
 
+    /// Waits until no one else changes the settings. The lock ends with the
+    /// file.
+    fn lock(&self) -> Result<File, ChangeError> {
+        let folder = self.inside(paths::USER_CONFIG_FOLDER);
+        let lock = || {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)?;
+            let file = OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .mode(0o600)
+                .open(folder.join("lock"))?;
+            file.lock()?;
+            Ok(file)
+        };
+        lock().map_err(not_written)
+    }
+
     fn store(&self, name: &str) -> Store<Folder> {
         Store::new(Folder::new(self.inside(paths::USER_CONFIG_FOLDER)), name)
     }
 }
 
-/// Waits until no one else changes the settings. The lock ends with the file.
-fn lock(folder: &Path) -> io::Result<File> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(folder.join("lock"))?;
-    file.lock()?;
-    Ok(file)
+/// A change that can be made.
+struct Planned {
+    edited: Edited,
+    effects: Effects,
+    /// What is on trial now.
+    trial: Option<Trial>,
+}
+
+impl Planned {
+    fn must_not_be_on_trial(&self) -> Result<(), ChangeError> {
+        match &self.trial {
+            Some(trial) => Err(ChangeError::OnTrial(trial.keys.join(", "))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn not_written(source: io::Error) -> ChangeError {
+    ChangeError::Write {
+        path: format!("{}/{}", paths::USER_CONFIG_FOLDER, paths::USER_CONFIG),
+        source,
+    }
 }
 
 fn empty() -> Value {
@@ -353,152 +504,4 @@ fn unreadable(file: &str, error: &io::Error) -> Problem {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    struct Folders(tempfile::TempDir);
-
-    impl Folders {
-        fn new() -> (Self, Node) {
-            let folder = tempfile::tempdir().unwrap();
-            let node = Node::new(folder.path());
-            let it = Self(folder);
-            fs::create_dir_all(node.inside(paths::RUN)).unwrap();
-            it.write(
-                "usr/share/rubus/config.toml",
-                "hostname = \"image\"\nssh.port = 23\n",
-            );
-            let service =
-                "description = \"d\"\nkind = \"daemon\"\ncommand = [\"c\"]\nsettings = [\"ssh\"]";
-            let service = Service::parse("console", "f", service).unwrap();
-            it.write(
-                "usr/lib/rubus/services/console/service.json",
-                &serde_json::to_string(&service).unwrap(),
-            );
-            (it, node)
-        }
-
-        fn write(&self, path: &str, text: &str) {
-            let path = self.0.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
-        }
-    }
-
-    fn rendered(node: &Node) -> Value {
-        serde_json::from_slice(&fs::read(node.inside(paths::CONFIG)).unwrap()).unwrap()
-    }
-
-    #[test]
-    fn services_look_where_their_settings_are_put() {
-        use rubus_service::mounts;
-        assert_eq!(paths::SETTINGS, mounts::SETTINGS);
-        assert_eq!(
-            paths::OWN_SETTINGS,
-            format!("{}/{}", mounts::SETTINGS_INSIDE, view::FILE)
-        );
-    }
-
-    #[test]
-    fn a_change_is_stored_rendered_and_told() {
-        let (_folders, node) = Folders::new();
-        let schema = Schema::default();
-        let set = |key: &str, value: &str, trial| {
-            node.change(&schema, trial, |it| it.set(key, &[value.to_owned()]))
-        };
-        let effects = set("ssh.port", "24", true).unwrap();
-        assert_eq!(
-            (&effects.changed[..], &effects.restart[..]),
-            (&["ssh.port".to_owned()][..], &["console".to_owned()][..])
-        );
-        assert!(!node.inside(paths::USER_CONFIG_FOLDER).exists());
-
-        assert_eq!(set("ssh.port", "24", false).unwrap(), effects);
-        assert_eq!(rendered(&node)["ssh"]["port"], 24);
-        assert_eq!(rendered(&node)["hostname"], "image");
-        let shown = fs::read(node.inside("/run/rubus/settings/console/settings.json")).unwrap();
-        let shown: Value = serde_json::from_slice(&shown).unwrap();
-        assert_eq!(shown["ssh"]["port"], 24);
-        assert_eq!(shown.get("hostname"), None, "it sees what it names only");
-        let loaded = node.load(&schema);
-        assert_eq!(loaded.layer, json!({"ssh": {"port": 24}}));
-        assert!(loaded.merged.problems.is_empty());
-        assert_eq!(loaded.files.len(), 2);
-
-        assert!(set("ssh.port", "0", false).is_err());
-        assert_eq!(node.load(&schema).layer, json!({"ssh": {"port": 24}}));
-        node.change(&schema, false, |it| it.unset("ssh.port"))
-            .unwrap();
-        assert_eq!(rendered(&node)["ssh"]["port"], 23);
-    }
-
-    #[test]
-    fn every_layer_counts_and_the_one_of_the_node_wins() {
-        let (_folders, node) = Folders::new();
-        let record = FirstBoot {
-            instance: "i-1".to_owned(),
-            settings: json!({"hostname": "first", "timezone": "Europe/Berlin"}),
-            ..FirstBoot::default()
-        };
-        node.keep_first_boot(&record).unwrap();
-        assert_eq!(node.first_boot().unwrap().unwrap().1, record);
-        let schema = Schema::default();
-        node.change(&schema, false, |it| {
-            it.set("hostname", &["mine".to_owned()])
-        })
-        .unwrap();
-        let settings = node.load(&schema).merged.settings;
-        assert_eq!(settings.hostname.unwrap().as_str(), "mine");
-        assert_eq!(settings.timezone.as_str(), "Europe/Berlin");
-        assert_eq!(settings.ssh.port.get(), 23);
-    }
-
-    #[test]
-    fn broken_files_are_named_and_the_rest_counts() {
-        let (folders, node) = Folders::new();
-        let schema = Schema::default();
-        folders.write("var/lib/rubus/config/config.toml", "hostname = \n# end\n");
-        folders.write("var/lib/rubus/config/first-boot.toml", "instance = \"x\"");
-        let loaded = node.load(&schema);
-        assert_eq!(loaded.merged.settings.hostname.unwrap().as_str(), "image");
-        let problems: Vec<String> = loaded
-            .merged
-            .problems
-            .iter()
-            .map(ToString::to_string)
-            .collect();
-        assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].starts_with("/var/lib/rubus/config/first-boot.toml: cannot be read"));
-        assert!(problems[1].starts_with("/var/lib/rubus/config/config.toml:1: "));
-
-        // A change must not replace what a person can still repair.
-        let set = |it: &Editor<'_>| it.set("ssh.port", &["24".to_owned()]);
-        let error = node.change(&schema, false, set).unwrap_err().to_string();
-        assert!(
-            error.starts_with("/var/lib/rubus/config/config.toml:1: "),
-            "{error}"
-        );
-
-        folders.write("usr/share/rubus/config.toml", "hostnam = \"x\"");
-        let loaded = node.load(&schema);
-        assert_eq!(loaded.merged.settings, Settings::default());
-    }
-
-    #[test]
-    fn changes_at_the_same_time_are_all_kept() {
-        let (_folders, node) = Folders::new();
-        let schema = &Schema::default();
-        std::thread::scope(|scope| {
-            for i in 0..8 {
-                let node = &node;
-                scope.spawn(move || {
-                    let key = format!("services.s{i}");
-                    node.change(schema, false, |it| it.set(&key, &["true".to_owned()]))
-                        .unwrap();
-                });
-            }
-        });
-        assert_eq!(node.load(schema).merged.settings.services.len(), 8);
-    }
-}
+mod tests;
