@@ -22,7 +22,10 @@ const NEWER: &str = "docker-28";
 const OLDER: &str = "docker-20.10.24";
 
 fn image() -> PathBuf {
-    let engines = ["--engine", NEWER, "--engine", OLDER];
+    // The node starts with the first.
+    let engines = [FIRST, NEWER, OLDER]
+        .map(|name| ["--engine", name])
+        .concat();
     image_with("engines", "qemu-virt", &engines)
 }
 
