@@ -223,7 +223,10 @@ fn changes_count_at_once(node: &mut Node) {
     assert!(node.ssh("date").contains("JST"));
     assert_eq!(pid(node, "mdns"), before[4]);
     let said = node.ssh("ros config set hostname meadow");
-    assert_eq!(said, "mdns restarted\nnetwork restarted\n");
+    assert_eq!(
+        said,
+        "mdns restarted\nnetwork restarted\nsyslog restarted\n"
+    );
     assert_eq!(node.ssh("hostname; cat /etc/hostname"), "meadow\nmeadow\n");
     assert!(node.ssh("getent hosts meadow").starts_with("127.0.1.1"));
     assert_eq!(node.ssh("docker info -f '{{.Name}}'"), "meadow\n");
