@@ -16,7 +16,7 @@ use crate::{
         fat,
         reader::{DiskImage, PartitionEntry},
     },
-    manifest::{self, Manifest},
+    manifest::{self, Manifest, ServiceEntry},
 };
 
 const LARGEST_MANIFEST: u64 = 4 << 20;
@@ -181,27 +181,65 @@ impl fmt::Display for Slot {
             ]
         });
         write_table(f, "    ", [Align::Left; 4], rows)?;
-        let images: Vec<_> = manifest
-            .services
-            .iter()
-            .filter_map(|(name, service)| Some([name.clone(), service.image.clone()?]))
-            .collect();
+        let variants: Vec<_> = manifest.services.iter().flat_map(variants).collect();
+        if !variants.is_empty() {
+            writeln!(f, "\n  Variants")?;
+            write_table(f, "    ", [Align::Left; 4], variants.into_iter())?;
+        }
+        let images: Vec<_> = manifest.services.iter().flat_map(images).collect();
         if !images.is_empty() {
             writeln!(f, "\n  Images of registries")?;
             write_table(f, "    ", [Align::Left; 2], images.into_iter())?;
         }
         if f.alternate() {
             for (name, service) in &manifest.services {
-                if !service.packages.is_empty() {
-                    writeln!(f, "\n  Packages of {name}")?;
-                    let packages = service.packages.iter();
-                    let rows = packages.map(|(name, version)| [name.clone(), version.clone()]);
-                    write_table(f, "    ", [Align::Left; 2], rows)?;
+                write_packages(f, name, &service.packages)?;
+                for (variant, entry) in &service.variants {
+                    write_packages(f, &format!("{name}, {variant}"), &entry.packages)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// The variants of a service, the one that the image starts with first.
+fn variants((name, service): (&String, &ServiceEntry)) -> Vec<[String; 4]> {
+    let row = |variant: &str, version: &Option<String>, when: &str| {
+        let version = version.clone().unwrap_or_default();
+        [name.clone(), variant.to_owned(), version, when.to_owned()]
+    };
+    let first = service.variant.iter();
+    let first = first.map(|variant| row(variant, &service.version, "starts"));
+    let others = service.variants.iter();
+    let others = others.map(|(variant, entry)| row(variant, &entry.version, ""));
+    first.chain(others).collect()
+}
+
+/// The images of registries that a service and its variants are made from.
+fn images((name, service): (&String, &ServiceEntry)) -> Vec<[String; 2]> {
+    let own = service.image.iter();
+    let own = own.map(|image| [name.clone(), image.clone()]);
+    let others = service.variants.iter().filter_map(|(variant, entry)| {
+        let image = entry.image.clone()?;
+        Some([format!("{name}, {variant}"), image])
+    });
+    own.chain(others).collect()
+}
+
+fn write_packages(
+    f: &mut fmt::Formatter<'_>,
+    name: &str,
+    packages: &BTreeMap<String, String>,
+) -> fmt::Result {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    writeln!(f, "\n  Packages of {name}")?;
+    let rows = packages
+        .iter()
+        .map(|(name, version)| [name.clone(), version.clone()]);
+    write_table(f, "    ", [Align::Left; 2], rows)
 }
 
 /// Sizes by name, the largest first.

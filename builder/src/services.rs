@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rubus_service::{Service, graph::Graph, suggest};
 
 use self::variants::Kind;
-use crate::{config::Config, project::Project};
+use crate::{build::requests, config::Config, project::Project};
 
 /// The file that makes a folder a service.
 const DEFINITION: &str = "service.toml";
@@ -42,6 +42,11 @@ impl Bundle {
     /// Whether the image starts with it.
     pub fn is_first(&self) -> bool {
         self.folder == self.service.name
+    }
+
+    /// Whether it is another form than that of `service.toml`.
+    pub fn is_further(&self) -> bool {
+        self.set != requests::service_set(&self.service.name)
     }
 
     /// Puts it beside the one that the image starts with.

@@ -25,7 +25,7 @@ use rubus::{
         archive::Sources,
         resolve::Request,
         signature::Keyring,
-        sources::{MirrorOptions, Mirrors},
+        sources::{MirrorOptions, Mirrors, pool},
     },
     digest::Digest,
     fetch::{Fetcher, Retry},
@@ -343,6 +343,48 @@ fn what_needs_a_newer_version_than_the_locked_one_is_refused() {
         .remove("/debian/pool/main/libc_1.deb");
     let error = format!("{:#}", mirror.complete(&lock, &requests).unwrap_err());
     assert!(error.contains("cannot keep libc 1"), "{error}");
+}
+
+#[test]
+fn what_is_from_a_suite_that_cannot_be_read_can_stay_as_it_is() {
+    let (mirror, _, a) = a_lock_that_became_older();
+    mirror.publish("debian", "sid", &stanza("engine", "28", "libc"));
+    let engine = request("services/docker/variants/x.toml", Some("sid"), &["engine"]);
+    let old = mirror
+        .lock(&[
+            ("service/a", a.clone()),
+            ("service/docker/x", engine.clone()),
+        ])
+        .unwrap();
+    let sid = pool("sid").unwrap();
+    mirror.with_sources(|sources| sources.check(sid)).unwrap();
+
+    // The archive goes on, and sid is gone.
+    let list = [stanza("app", "3", "libc"), stanza("libc", "3", "")].concat();
+    mirror.publish("debian", "trixie", &list);
+    mirror
+        .files
+        .lock()
+        .unwrap()
+        .remove("/debian/dists/sid/InRelease");
+    assert!(mirror.with_sources(|sources| sources.check(sid)).is_err());
+    let mut new = mirror.lock(&[("service/a", a.clone())]).unwrap();
+    let kept = by_name(&[("service/docker/x", engine.clone())]);
+    new.keep(&old, &kept).unwrap();
+    assert_eq!(
+        ids(&new, "service/a", &a),
+        ["app 3 trixie", "libc 3 trixie"]
+    );
+    let before = ids(&old, "service/docker/x", &engine);
+    assert_eq!(ids(&new, "service/docker/x", &engine), before);
+    assert_eq!(before, ["engine 28 sid", "libc 2 trixie"]);
+    assert!(new.releases.iter().any(|release| release.suite == "sid"));
+    // What is written is a lock.
+    assert_eq!(Lock::parse(&new.to_text().unwrap()).unwrap(), new);
+    // It is kept for exactly what it was made for.
+    let other = request("services/docker/variants/x.toml", Some("sid"), &["other"]);
+    let other = by_name(&[("service/docker/x", other)]);
+    assert!(new.keep(&old, &other).is_err());
 }
 
 #[test]

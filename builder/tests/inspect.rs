@@ -18,7 +18,7 @@ use rubus::{
         output::Compression,
     },
     inspect::inspect,
-    manifest::{FORMAT, FileEntry, Manifest, ServiceEntry},
+    manifest::{FORMAT, FileEntry, Manifest, ServiceEntry, VariantEntry},
     tree::Content,
 };
 use sha2::{Digest, Sha256};
@@ -155,6 +155,77 @@ Slot A: Rubus 0.1.0 for rpi4, kernel 6.12.94, build 0123
         manifest_size as f64 / 1024.0
     );
     assert_eq!(report.to_string(), expected);
+}
+
+#[test]
+fn variants_are_listed_with_versions_and_packages() {
+    let mut manifest = manifest(&Files::new());
+    let packages = |version: &str| BTreeMap::from([("docker.io".to_owned(), version.to_owned())]);
+    let reference = "registry.example/engine@sha256:34";
+    let docker = ServiceEntry {
+        description: "Engine".into(),
+        enabled: true,
+        variant: Some("docker-28".into()),
+        version: Some("28.5.2-1".into()),
+        packages: packages("28.5.2-1"),
+        variants: BTreeMap::from([
+            (
+                "docker-20.10.24".into(),
+                VariantEntry {
+                    version: Some("20.10.24-1".into()),
+                    packages: packages("20.10.24-1"),
+                    image: None,
+                },
+            ),
+            (
+                "mine".into(),
+                VariantEntry {
+                    image: Some(reference.into()),
+                    ..VariantEntry::default()
+                },
+            ),
+        ]),
+        ..ServiceEntry::default()
+    };
+    manifest.services = BTreeMap::from([("docker".into(), docker)]);
+    let text = manifest.to_json().unwrap();
+    assert_eq!(Manifest::from_json(text.as_bytes()).unwrap(), manifest);
+
+    let directory = TempDir::new().unwrap();
+    let image = directory.path().join("x.img");
+    let slot = Files::from([("manifest.json".to_owned(), text.into())]);
+    let layout = Layout::new(PartitionTable::Mbr, "0123", 64 * MIB).unwrap();
+    let out = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(&image)
+        .unwrap();
+    disk::write(&layout, 1_700_000_000, &Files::new(), &slot, &out).unwrap();
+    let report = inspect(&image).unwrap();
+    let said = report.to_string();
+    let (_, said) = said.split_once("\n  Services\n").unwrap();
+    assert_eq!(
+        said,
+        "    docker  on  1 package  Engine
+
+  Variants
+    docker  docker-28        28.5.2-1    starts
+    docker  docker-20.10.24  20.10.24-1
+    docker  mine
+
+  Images of registries
+    docker, mine  registry.example/engine@sha256:34
+"
+    );
+    let said = format!("{report:#}");
+    for lines in [
+        "  Packages of docker\n    docker.io  28.5.2-1\n",
+        "  Packages of docker, docker-20.10.24\n    docker.io  20.10.24-1\n",
+    ] {
+        assert!(said.contains(lines), "{said}");
+    }
 }
 
 #[test]

@@ -17,6 +17,7 @@ const FILE: &str = r#"
 services:
   pages:
     image: IMAGE
+    user: root
     entrypoint: [/bin/busybox, sh, -c]
     command:
       - |
@@ -29,6 +30,7 @@ services:
     healthcheck:
       test: [CMD, /bin/busybox, wget, -q, -O, /dev/null, "http://127.0.0.1:8000/"]
       interval: 2s
+      start_period: 2m
     stop_grace_period: 1s
   reader:
     image: IMAGE

@@ -65,8 +65,9 @@ pub(super) fn lock(
             None => lock::renew(requests, images, &sources, &progress),
         }
     })?;
-    if let Some(base) = &base {
-        ui.say(lock::changes(base, &lock).trim_end());
+    let changes = base.as_ref().map(|base| lock::changes(base, &lock));
+    if let Some(changes) = changes.filter(|changes| !changes.is_empty()) {
+        ui.say(changes.trim_end());
     }
     lock.save(&path)?;
     ui.say(&format!(

@@ -1,6 +1,6 @@
 //! What an image is made from: definitions, the lock, and the programs' sources.
 
-use std::{collections::BTreeMap, env, fs};
+use std::{collections::BTreeMap, env, fs, io};
 
 use anyhow::{Context as _, Result};
 use rubus_config::settings::Settings;
@@ -10,6 +10,7 @@ use crate::{
     board::{self, Board},
     compose::overlay,
     debian::resolve::Request,
+    digest::{Digest, Hasher},
     functions::{self, Definition},
     image::disk,
     lock::{Lock, LockedImage, LockedPackage},
@@ -17,7 +18,7 @@ use crate::{
     project::{Project, SystemRoot},
     services::{self, Bundle},
     sources::Context,
-    tree::{Kind, Tree},
+    tree::{Content, Kind, Tree},
     ui::Ui,
 };
 
@@ -154,13 +155,19 @@ impl Plan {
     }
 }
 
+fn digest(content: &Content) -> Result<Digest> {
+    let mut hasher = Hasher::default();
+    io::copy(&mut content.reader(), &mut hasher)?;
+    Ok(hasher.finish())
+}
+
 fn add_tree(inputs: &mut Inputs, name: &str, tree: &Tree) -> Result<()> {
     for (path, node) in tree.iter() {
         let name = format!("{name}/{path} {:o}", node.mode);
         match &node.kind {
             Kind::Directory => inputs.add(&name, b""),
             Kind::Symlink(target) => inputs.add(&name, target.as_bytes()),
-            Kind::File(content) => inputs.add(&name, &content.read()?),
+            Kind::File(content) => inputs.add(&name, digest(content)?.as_bytes()),
         }
     }
     Ok(())

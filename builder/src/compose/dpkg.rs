@@ -215,3 +215,140 @@ fn put(tree: &mut Tree, name: &str, mode: u16, content: impl Into<Vec<u8>>) -> R
         Node::file(mode, content.into()),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn control(fields: &str, files: &[(&str, &str)]) -> Control {
+        Control {
+            fields: format!("{fields}\nDescription: x\n"),
+            files: files
+                .iter()
+                .map(|(name, text)| ((*name).to_owned(), text.as_bytes().to_vec()))
+                .collect(),
+        }
+    }
+
+    fn files(paths: &[&str]) -> Tree {
+        let mut tree = Tree::new();
+        for path in paths {
+            tree.insert(path, Node::file(0o644, "x")).unwrap();
+        }
+        tree
+    }
+
+    fn text(tree: &Tree, name: &str) -> String {
+        match &tree.get(&format!("{FOLDER}/{name}")).expect(name).kind {
+            Kind::File(content) => String::from_utf8(content.read().unwrap()).unwrap(),
+            _ => panic!("{name} is no file"),
+        }
+    }
+
+    #[test]
+    fn a_package_is_installed_with_its_files_and_scripts() {
+        let library = control(
+            "Package: libx\nArchitecture: arm64\nMulti-Arch: same\nVersion: 1",
+            &[(
+                "triggers",
+                "# so\nactivate-noawait ldconfig\ninterest /usr/lib/x\n",
+            )],
+        );
+        let tool = control(
+            "Package: tool\nArchitecture: all\nMulti-Arch: foreign\nVersion: 2",
+            &[
+                (
+                    "conffiles",
+                    "/etc/tool.conf\nremove-on-upgrade /etc/old\n/etc/gone\n",
+                ),
+                ("md5sums", "00  usr/bin/tool\n11  usr/share/man/tool.1\n"),
+                ("postinst", "#!/bin/sh\n"),
+                (
+                    "triggers",
+                    "interest-noawait done # when done\ninterest done\n",
+                ),
+            ],
+        );
+        let (of_library, of_tool) = (
+            files(&["usr/lib/x"]),
+            files(&["etc/tool.conf", "usr/bin/tool"]),
+        );
+        let mut tree = Tree::new();
+        write_database(
+            &mut tree,
+            &[
+                Installed {
+                    control: &library,
+                    files: &of_library,
+                },
+                Installed {
+                    control: &tool,
+                    files: &of_tool,
+                },
+            ],
+        )
+        .unwrap();
+        assert_eq!(
+            text(&tree, "status"),
+            "Package: libx\nArchitecture: arm64\nMulti-Arch: same\nVersion: 1\nDescription: x\n\
+             Status: install ok installed\n\n\
+             Package: tool\nArchitecture: all\nMulti-Arch: foreign\nVersion: 2\nDescription: x\n\
+             Status: install ok installed\n\
+             Conffiles:\n /etc/tool.conf 9dd4e461268c8034f5c8564e155c67a6\n\n"
+        );
+        assert_eq!(
+            text(&tree, "info/tool.list"),
+            "/.\n/etc\n/etc/tool.conf\n/usr\n/usr/bin\n/usr/bin/tool\n"
+        );
+        // Another architecture of it could be there too.
+        assert_eq!(
+            text(&tree, "info/libx:arm64.list"),
+            "/.\n/usr\n/usr/lib\n/usr/lib/x\n"
+        );
+        assert_eq!(text(&tree, "info/tool.md5sums"), "00  usr/bin/tool\n");
+        let script = tree.get(&format!("{FOLDER}/info/tool.postinst")).unwrap();
+        assert_eq!(script.mode, 0o755);
+        assert_eq!(text(&tree, "info/format"), "1\n");
+        assert_eq!(text(&tree, "triggers/File"), "/usr/lib/x libx:arm64\n");
+        assert_eq!(text(&tree, "triggers/done"), "tool/noawait\ntool\n");
+        assert!(tree.get("var/lib/dpkg/triggers/ldconfig").is_none());
+    }
+
+    #[test]
+    fn a_package_cannot_write_elsewhere_or_smuggle_in_another() {
+        for (fields, triggers) in [
+            ("Package: ../x\nArchitecture: all", ""),
+            ("Package: x\nArchitecture: a/b\nMulti-Arch: same", ""),
+            ("Architecture: all", ""),
+            (
+                "Package: x\nArchitecture: all\n\nPackage: y\nArchitecture: all",
+                "",
+            ),
+        ] {
+            let hostile = control(fields, &[("triggers", triggers)]);
+            let package = Installed {
+                control: &hostile,
+                files: &Tree::new(),
+            };
+            assert!(
+                write_database(&mut Tree::new(), &[package]).is_err(),
+                "{fields}"
+            );
+        }
+        let hostile = control(
+            "Package: x\nArchitecture: all",
+            &[(
+                "triggers",
+                "interest ../../../etc/x\ninterest .\ninterest a/b\n",
+            )],
+        );
+        let package = Installed {
+            control: &hostile,
+            files: &Tree::new(),
+        };
+        let mut tree = Tree::new();
+        write_database(&mut tree, &[package]).unwrap();
+        let named = tree.iter().filter(|(path, _)| path.contains("triggers/"));
+        assert_eq!(named.count(), 2, "File and Unincorp");
+    }
+}

@@ -4,10 +4,13 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::tree::{Node, Tree};
+use crate::tree::{CacheFile, Content, Node, Tree};
 
 /// Larger files belong into a package or an image.
-const LARGEST: u64 = 64 << 20;
+const LARGEST: u64 = 1 << 30;
+/// Up to here a file is read at once; larger ones stay where they are until
+/// they are packed.
+const IN_MEMORY: u64 = 1 << 20;
 
 /// Reads a folder. Of the permissions only "executable" is taken over: what git
 /// keeps, so that two checkouts with different umask give the same image.
@@ -55,8 +58,18 @@ fn read_below(folder: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
             } else {
                 0o755
             };
-            let content =
-                fs::read(&host).with_context(|| format!("cannot read {}", host.display()))?;
+            let content = if meta.len() > IN_MEMORY {
+                Content::Slice {
+                    file: CacheFile::new(host),
+                    offset: 0,
+                    len: meta.len(),
+                }
+            } else {
+                let bytes = fs::read(&host);
+                bytes
+                    .with_context(|| format!("cannot read {}", host.display()))?
+                    .into()
+            };
             tree.insert(&path, Node::file(mode, content))?;
         } else {
             bail!("{} is neither a file, a folder nor a link", host.display());
@@ -68,6 +81,20 @@ fn read_below(folder: &Path, prefix: &str, tree: &mut Tree) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree::Kind;
+
+    #[test]
+    fn a_large_file_is_read_when_it_is_packed() {
+        let folder = tempfile::tempdir().unwrap();
+        let bytes = vec![7; (IN_MEMORY + 1) as usize];
+        fs::write(folder.path().join("dockerd"), &bytes).unwrap();
+        let tree = read(folder.path()).unwrap();
+        let Kind::File(content) = &tree.get("dockerd").unwrap().kind else {
+            panic!("no file");
+        };
+        assert!(matches!(content, Content::Slice { .. }));
+        assert_eq!(content.read().unwrap(), bytes);
+    }
 
     #[test]
     fn only_the_executable_bit_is_taken_over() {

@@ -69,6 +69,16 @@ impl Sources<'_> {
         Ok((universe, releases))
     }
 
+    /// Whether the suites of a pool can be read now.
+    ///
+    /// # Errors
+    /// When the mirrors lack one, or what they have is too old to be believed.
+    pub fn check(&self, pool: &Pool) -> Result<()> {
+        pool.suites
+            .iter()
+            .try_for_each(|suite| self.release(suite).map(drop))
+    }
+
     fn release(&self, suite: &Suite) -> Result<Release> {
         let path = format!("dists/{}/InRelease", suite.name);
         let urls = self.mirrors.urls(suite.archive, &path);

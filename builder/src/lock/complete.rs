@@ -65,6 +65,38 @@ impl Lock {
         Ok(lock)
     }
 
+    /// Takes sets over from an older lock as they are there, with the releases
+    /// that only they are from.
+    ///
+    /// # Errors
+    /// When that was made for other requests, or has another package under the
+    /// same name and version.
+    pub fn keep(&mut self, old: &Lock, requests: &BTreeMap<String, Request>) -> Result<()> {
+        let mut packages = BTreeMap::new();
+        for package in self.packages.drain(..) {
+            packages.insert((package.name.clone(), package.version.clone()), package);
+        }
+        for (name, request) in requests {
+            let mut closure: Vec<_> = old.set(name, request)?.into_iter().cloned().collect();
+            for package in &mut closure {
+                // A snapshot mirror has it as of the old lock.
+                let since = package.added.unwrap_or(old.timestamp);
+                package.added = Some(since).filter(|since| *since != self.timestamp);
+                let release = old.releases.iter().find(|it| it.suite == package.suite);
+                if let Some(release) = release
+                    && !self.releases.iter().any(|it| it.suite == release.suite)
+                {
+                    self.releases.push(release.clone());
+                }
+            }
+            let set = add_set(&mut packages, request, closure)?;
+            self.sets.insert(name.clone(), set);
+        }
+        self.releases.sort_by(|a, b| a.suite.cmp(&b.suite));
+        self.packages = packages.into_values().collect();
+        Ok(())
+    }
+
     /// The closure of a request in which locked packages keep their versions.
     fn closure(
         &self,

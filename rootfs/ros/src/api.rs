@@ -71,6 +71,12 @@ struct Power {
     action: PowerAction,
 }
 
+/// What the removal of a variant answers.
+#[derive(Deserialize)]
+struct Removed {
+    aside: String,
+}
+
 impl Client {
     /// All services.
     pub(crate) fn services(&self) -> Result<Vec<Status>, ClientError> {
@@ -134,6 +140,19 @@ impl Client {
         variant: &str,
     ) -> Result<Variants, ClientError> {
         self.name_variant(service, "enable", variant)
+    }
+
+    /// Takes an added variant out of the list. Returns the folder with its
+    /// files, which are the caller's to delete.
+    pub(crate) fn remove_variant(
+        &self,
+        service: &str,
+        variant: &str,
+    ) -> Result<String, ClientError> {
+        let (service, variant) = (escape(service), escape(variant));
+        let removed: Removed =
+            self.delete(&format!("/v1/services/{service}/variants/{variant}"))?;
+        Ok(removed.aside)
     }
 
     fn name_variant(

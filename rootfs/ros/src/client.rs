@@ -127,6 +127,15 @@ impl Client {
         from_json(&answer.bytes()?)
     }
 
+    /// `DELETE path`, read as JSON.
+    pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        from_json(
+            &self
+                .request("DELETE", path, &[], None, Wait::Short)?
+                .bytes()?,
+        )
+    }
+
     /// `GET path`, read as it comes.
     pub(crate) fn stream(&self, path: &str, wait: Wait) -> Result<Body, ClientError> {
         self.request("GET", path, &[], None, wait)

@@ -24,6 +24,8 @@ const OF_SERVICES: [&str; 9] = [
 trait Knows {
     /// Names of services.
     fn services(&self) -> Vec<String>;
+    /// Names of the variants of a service.
+    fn variants(&self, service: &str) -> Vec<String>;
     /// Names of time zones.
     fn zones(&self) -> Vec<String>;
     /// All settings.
@@ -43,6 +45,12 @@ impl Knows for Source<'_> {
         let compose = Projects::of(self.root).names().unwrap_or_default();
         let system = system.into_iter().map(|it| it.name);
         system.chain(compose.into_keys()).collect()
+    }
+
+    fn variants(&self, service: &str) -> Vec<String> {
+        let found = self.client.variants(service);
+        let all = found.map_or_else(|_| Vec::new(), |it| it.variants);
+        all.into_iter().map(|it| it.name).collect()
     }
 
     fn zones(&self) -> Vec<String> {
@@ -132,6 +140,8 @@ fn candidates(schema: &Schema, source: &impl Knows, words: &[String]) -> Vec<Str
         ["logs"] => source.services(),
         ["service", "exec" | "inspect" | "logs", _, ..] => Vec::new(),
         ["service", verb, ..] if OF_SERVICES.contains(&verb) => source.services(),
+        ["engine", "switch" | "enable" | "remove"] => source.variants("docker"),
+        ["console", "switch" | "enable"] => source.variants("console"),
         ["config", "get" | "set" | "unset"] => keys(schema, source, begun),
         ["config", "set", key, ..] => values(schema, source, key),
         _ => Vec::new(),
@@ -196,6 +206,10 @@ mod tests {
             ["network", "nats", "ntp"].map(str::to_owned).into()
         }
 
+        fn variants(&self, service: &str) -> Vec<String> {
+            vec![format!("{service}-1"), format!("{service}-2")]
+        }
+
         fn zones(&self) -> Vec<String> {
             ["Europe/Berlin", "UTC"].map(str::to_owned).into()
         }
@@ -215,6 +229,10 @@ mod tests {
             ("service inspect ntp n", &[]),
             ("service exec ntp -- n", &[]),
             ("service list n", &[]),
+            ("engine switch docker-2", &["docker-2"]),
+            ("console enable --yes c", &["console-1", "console-2"]),
+            ("engine switch docker-2 d", &[]),
+            ("engine add d", &[]),
             ("config set timezone Eu", &["Europe/Berlin"]),
             ("config set --try 60s timezone U", &["UTC"]),
             ("config set services.na", &["services.nats"]),

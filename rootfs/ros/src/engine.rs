@@ -100,6 +100,25 @@ pub(crate) struct ContainerState {
 pub(crate) struct ContainerHealth {
     /// `starting`, `healthy` or `unhealthy`.
     pub(crate) status: String,
+    /// The last tries.
+    #[serde(default)]
+    log: Option<Vec<Try>>,
+}
+
+/// A try of a health check.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Try {
+    output: String,
+}
+
+impl ContainerHealth {
+    /// What the last try said.
+    pub(crate) fn last(&self) -> &str {
+        let last = self.log.as_ref().and_then(|tries| tries.last());
+        let output = last.map_or("", |it| it.output.trim());
+        output.lines().last().unwrap_or_default()
+    }
 }
 
 /// What the engine says while it fetches an image.
@@ -166,6 +185,12 @@ impl Engine {
     /// Removes a container that has ended.
     pub(crate) fn remove(&self, name: &str) -> Outcome<()> {
         self.delete(&format!("/containers/{}", escape(name)))
+    }
+
+    /// The root filesystem of a container, as a tar archive.
+    pub(crate) fn export(&self, name: &str) -> Outcome<Body> {
+        let path = format!("/containers/{}/export", escape(name));
+        Ok(self.client.stream(&path, Wait::Long)?)
     }
 
     /// The log of a container as the engine sends it: frames of eight bytes
@@ -325,6 +350,20 @@ mod tests {
             assert_eq!(with_tag(image), expected);
         }
         assert_eq!(in_path("host:5000/a/b:1"), "host%3A5000/a/b%3A1");
+    }
+
+    #[test]
+    fn a_container_tells_what_its_health_check_said() {
+        let text = r#"{"State": {"Running": true, "ExitCode": 0, "Health": {
+            "Status": "unhealthy", "Log": [{"Output": "a"}, {"Output": "b\nrefused\n"}]}}}"#;
+        let container: Inspected = serde_json::from_str(text).unwrap();
+        assert_eq!(container.state.health.unwrap().last(), "refused");
+        let text = r#"{"State": {"Running": false, "ExitCode": 3}}"#;
+        let container: Inspected = serde_json::from_str(text).unwrap();
+        assert_eq!(
+            (container.state.exit_code, container.state.health),
+            (3, None)
+        );
     }
 
     #[test]

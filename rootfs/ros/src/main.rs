@@ -66,7 +66,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Logs(options) => services::logs(&client, &cli.global.host, options, output)?,
         Command::Service(command) => services::run(&client, &cli.global.host, command, output)?,
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
-        Command::Engine(command) => variants::engine(&client, command, output)?,
+        Command::Engine(command) => variants::engine(&client, &cli.global.host, command, output)?,
         Command::Console(command) => variants::console(&client, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),

@@ -145,8 +145,7 @@ fn running(services: &[Status], now_us: u64, style: Style) -> String {
 }
 
 /// Why services are as they are, and what else there is to know of them, below
-/// a table: a reason is a sentence, too
-/// long for a column and too good to cut.
+/// a table: a reason is a sentence, too long for a column and too good to cut.
 fn reasons<'a>(services: impl Iterator<Item = &'a Status>) -> String {
     let mut out = String::new();
     for service in services {

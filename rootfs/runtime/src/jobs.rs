@@ -126,6 +126,7 @@ impl Jobs {
         options: &Options,
         unit: usize,
         role: Role,
+        direction: &str,
         service: &Service,
         now: Micros,
     ) -> io::Result<()> {
@@ -134,6 +135,7 @@ impl Jobs {
             _ => ("gate", &service.switch.gate),
         };
         let mut command = exec(options, service, what, args)?;
+        command.arg(direction);
         let (said, writer) = pipe()?;
         command.stdout(writer.try_clone()?).stderr(writer);
         self.spawn(command, unit, role, Some(now + SWITCH_TIME), Some(said))

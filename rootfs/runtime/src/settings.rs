@@ -70,6 +70,13 @@ impl Daemon {
     /// Makes a service read its settings anew. Whether that restarts it; one
     /// that is off reads them when it starts.
     pub(crate) fn reload(&mut self, unit: usize, now: Micros) -> bool {
+        if let Err(failure) = self.check_not_switching(unit) {
+            report(format_args!(
+                "{}; it reads its settings then",
+                failure.message
+            ));
+            return false;
+        }
         let reloaded = self.supervisor.unit(unit);
         let signal = reloaded.service.reload_signal_number();
         match (signal, reloaded.machine.main) {

@@ -328,6 +328,14 @@ impl Switch {
             return vec![];
         };
         match result {
+            Ok(_) if attempt.back.is_some() => {
+                self.attempt = None;
+                vec![]
+            }
+            Err(why) if attempt.back.is_some() => {
+                let why = format!("{} runs again, but {why}", attempt.trial.from);
+                self.give_up(&why, time)
+            }
             Ok(said) => {
                 let trial = attempt.trial.clone();
                 self.attempt = None;
@@ -389,15 +397,14 @@ impl Switch {
                 }
                 vec![Effect::Use, Effect::Start]
             }
-            Step::Stop => vec![],
+            Step::Stop if matches!(sight.state, State::Starting | State::Stopping) => vec![],
+            Step::Stop if sight.state == State::Stopped => vec![],
+            // Something else began to start it again.
+            Step::Stop => vec![Effect::Stop],
             Step::Start => match attempt.judge(rules, sight, now) {
                 Verdict::Open => vec![],
-                Verdict::Ready if attempt.back.is_some() => {
-                    self.attempt = None;
-                    vec![]
-                }
                 Verdict::Ready => {
-                    attempt.was_ready = true;
+                    attempt.was_ready = attempt.back.is_none();
                     attempt.step = Step::Gate;
                     if rules.gate {
                         return vec![Effect::Gate];
@@ -417,6 +424,7 @@ impl Switch {
                 }
             },
             Step::Gate if is_up(sight.state) => vec![],
+            Step::Gate if attempt.back.is_some() => self.stuck(&why(), time),
             Step::Gate => self.go_back(rules, false, why(), time),
         }
     }
@@ -438,12 +446,18 @@ impl Switch {
 
     /// The old one does not get ready again either: its restart policy goes on.
     fn stuck(&mut self, why: &str, time: &str) -> Vec<Effect> {
+        let from = self.attempt.as_ref().map(|it| it.trial.from.clone());
+        let from = from.unwrap_or_default();
+        self.give_up(&format!("{from} is not ready again: {why}"), time)
+    }
+
+    /// Leaves it at that, and tells what is wrong besides the first reason.
+    fn give_up(&mut self, what: &str, time: &str) -> Vec<Effect> {
         let Some(attempt) = self.attempt.take() else {
             return vec![];
         };
         let first = attempt.back.unwrap_or_default();
-        let from = &attempt.trial.from;
-        let both = format!("{first}; and {from} is not ready again: {why}");
+        let both = format!("{first}; {what}");
         self.decide(&attempt.trial, Err(both), time)
     }
 

@@ -3,6 +3,7 @@
 use std::time::SystemTime;
 
 use rubus_service::{
+    Service,
     status::Exit,
     variants::{Choice, Source, UNNAMED, Variant, Variants},
 };
@@ -213,10 +214,13 @@ impl Daemon {
     }
 
     fn run_around(&mut self, unit: usize, role: Role, at: Micros) {
+        let attempt = self.switches[unit].attempt.as_ref();
+        let is_back = attempt.is_some_and(|it| it.back.is_some());
+        let direction = if is_back { "back" } else { "forward" };
         let service = &self.supervisor.unit(unit).service;
-        if let Err(error) = self
-            .jobs
-            .around_switch(&self.options, unit, role, service, at)
+        if let Err(error) =
+            self.jobs
+                .around_switch(&self.options, unit, role, direction, service, at)
         {
             self.switch_command_result(unit, role, Err(format!("cannot run it: {error}")));
         }
@@ -249,7 +253,7 @@ impl Daemon {
         let switch = &self.switches[unit];
         let trial = switch.attempt.as_ref().map(|it| &it.trial.to);
         let next = switch.record.next.as_ref();
-        let tell = |found: Found| Variant {
+        let tell = |found: Found, checked: Result<Service, String>| Variant {
             state: if found.name == switch.current {
                 Choice::Current
             } else if Some(&found.name) == next {
@@ -258,7 +262,8 @@ impl Daemon {
                 Choice::Disabled
             },
             trial: Some(&found.name) == trial,
-            problem: variants::check(&found, name).err().unwrap_or_default(),
+            version: checked.as_ref().ok().and_then(|it| it.version.clone()),
+            problem: checked.err().unwrap_or_default(),
             source: found.source,
             name: found.name,
         };
@@ -266,7 +271,10 @@ impl Daemon {
             service: name.clone(),
             variants: variants::list(&self.options, name)
                 .into_iter()
-                .map(tell)
+                .map(|found| {
+                    let checked = variants::check(&found, name);
+                    tell(found, checked)
+                })
                 .collect(),
             switch: switch.progress(),
             last: switch.record.last.clone(),

@@ -299,18 +299,19 @@ pub struct Limits {
     pub open_files: Option<u64>,
 }
 
-/// Commands around a switch from one variant of a service to another.
+/// Commands around a switch from one variant of a service to another. Each gets
+/// one more argument: `forward`, or `back` where the new one failed.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Switch {
-    /// A command run inside the old variant before it is stopped, so that it
-    /// can make ready for that. When it fails, the old one goes on, so it has
-    /// to leave things as they were then.
+    /// A command run inside the variant that is to be stopped, so that it can
+    /// make ready for that. When it fails, the old one goes on, so it has to
+    /// leave things as they were then.
     #[serde(default)]
     pub drain: Vec<String>,
-    /// A command run inside the new variant once it is ready; when it fails,
-    /// the old one comes back. The last line that it prints is what people are
+    /// A command run inside the variant that was started, once it is ready; when
+    /// it fails in the new one, the old one comes back. The last line that it prints is what people are
     /// told: what is well, or what is not.
     #[serde(default)]
     pub gate: Vec<String>,

@@ -1,9 +1,8 @@
 //! The definition of a system service: what `service.toml` may say
 //! ([`definition`]) and how it is read ([`mod@parse`], also over another as a
-//! variant), in which order services
-//! start ([`graph`]), the OCI runtime configuration that follows from it
-//! ([`oci`]), and what the runtime reports of it ([`status`]) and of its
-//! variants ([`variants`]).
+//! variant), in which order services start ([`graph`]), the OCI runtime
+//! configuration that follows from it ([`oci`]), and what the runtime reports of
+//! it ([`status`]) and of its variants ([`variants`]).
 //!
 //! The builder uses this to make bundles, the device to run them.
 

@@ -1,15 +1,18 @@
 //! The mounts of a service, and the places in its root where they land.
 
-use crate::{Network, Service, oci::Mount, syntax};
+use crate::{Network, Root, Service, oci::Mount, syntax};
 
 /// Files of the node that a service on the node's network sees.
 const HOST_FILES: [&str; 5] = [
     "/etc/hostname",
     "/etc/hosts",
-    "/etc/localtime",
+    TIME_ZONE,
     "/etc/machine-id",
     "/etc/resolv.conf",
 ];
+
+/// The rules of the node's time zone.
+const TIME_ZONE: &str = "/etc/localtime";
 
 /// Where the settings of each service are on the node: a folder each, with the
 /// keys that its `settings` name and no others.
@@ -198,6 +201,11 @@ fn standard(service: &Service) -> Vec<Mount> {
     }
     if service.network == Network::Host {
         for path in HOST_FILES {
+            // Packages that are installed there put a link of their own in its
+            // place, which they could not over a mount.
+            if path == TIME_ZONE && service.root == Root::Kept {
+                continue;
+            }
             all.push(mount(
                 path,
                 "bind",

@@ -27,6 +27,8 @@ pub struct Variants {
 pub struct Variant {
     /// Its name.
     pub name: String,
+    /// Its version, where it has one.
+    pub version: Option<String>,
     /// Where it comes from.
     pub source: Source,
     /// What it is to the node.

@@ -79,8 +79,17 @@ impl Accounts {
 
 /// Numbers for all people of the settings. One that had a number keeps it, as
 /// `known`, by name, tells: files belong to numbers. Of two with the same number
-/// the first in the order of the names keeps it.
-pub(crate) fn numbers(settings: &Settings, known: &BTreeMap<String, u32>) -> BTreeMap<String, u32> {
+/// the first in the order of the names keeps it. Those that others have in
+/// `passwd` are not given away.
+pub(crate) fn numbers(
+    settings: &Settings,
+    known: &BTreeMap<String, u32>,
+    passwd: &str,
+) -> BTreeMap<String, u32> {
+    let others: BTreeSet<u32> = passwd
+        .lines()
+        .filter_map(|line| line.split(':').nth(2)?.parse().ok())
+        .collect();
     let mut numbers = BTreeMap::from([(RUBUS.to_owned(), RUBUS_NUMBER)]);
     for (name, number) in known {
         let free = numbers.values().all(|taken| taken != number);
@@ -90,8 +99,9 @@ pub(crate) fn numbers(settings: &Settings, known: &BTreeMap<String, u32>) -> BTr
     }
     for name in settings.users.keys() {
         if !numbers.contains_key(name.as_str()) {
-            let free = (RUBUS_NUMBER..=LAST_NUMBER)
-                .find(|number| numbers.values().all(|taken| taken != number));
+            let free = (RUBUS_NUMBER..=LAST_NUMBER).find(|number| {
+                !others.contains(number) && numbers.values().all(|taken| taken != number)
+            });
             numbers.extend(free.map(|number| (name.as_str().to_owned(), number)));
         }
     }
@@ -285,7 +295,11 @@ pub(crate) mod tests {
 
     fn of(json: serde_json::Value) -> Accounts {
         let settings = settings(json);
-        accounts(&image(), &settings, &numbers(&settings, &BTreeMap::new()))
+        accounts(
+            &image(),
+            &settings,
+            &numbers(&settings, &BTreeMap::new(), ""),
+        )
     }
 
     #[test]
@@ -370,6 +384,7 @@ pub(crate) mod tests {
         let numbers = numbers(
             &settings(json!({ "users": { "anna": {}, "bert": {}, "carl": {} } })),
             &known,
+            "",
         );
         let of = |name: &str| numbers[name];
         assert_eq!(
@@ -377,6 +392,14 @@ pub(crate) mod tests {
             [1000, 1002, 1007, 1003]
         );
         assert_eq!(of("gone"), 1001, "its files are still there");
+    }
+
+    #[test]
+    fn a_number_of_somebody_else_is_not_given_away() {
+        // As `adduser` makes one where the files can be written to.
+        let passwd = "root:x:0:0::/root:/bin/sh\nfoo:x:1001:1001::/home/foo:/bin/sh\n";
+        let anna = settings(json!({ "users": { "anna": {} } }));
+        assert_eq!(numbers(&anna, &BTreeMap::new(), passwd)["anna"], 1002);
     }
 
     #[test]
@@ -388,7 +411,7 @@ pub(crate) mod tests {
             ("root".to_owned(), 0),
         ]);
         let asked = settings(json!({ "users": { "anna": {}, "bert": {}, "mallory": {} } }));
-        let numbers = numbers(&asked, &known);
+        let numbers = numbers(&asked, &known, "");
         let of = |name: &str| numbers[name];
         assert_eq!(
             [of("rubus"), of("anna"), of("bert"), of("mallory")],

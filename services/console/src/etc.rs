@@ -69,6 +69,11 @@ impl Etc {
         Ok(etc)
     }
 
+    /// Whether the root is kept.
+    pub(crate) fn is_kept(&self) -> bool {
+        matches!(self.kind, Kind::Kept)
+    }
+
     /// What is there without anyone of the settings.
     ///
     /// # Errors
@@ -176,7 +181,7 @@ mod tests {
     fn put(etc: &Etc, json: serde_json::Value) {
         let settings = settings(json);
         let base = etc.base().unwrap();
-        let numbers = numbers(&settings, &BTreeMap::new());
+        let numbers = numbers(&settings, &BTreeMap::new(), &base.passwd);
         etc.write(&accounts(&base, &settings, &numbers)).unwrap();
     }
 

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod etc;
+mod gate;
 mod home;
 mod host_keys;
 mod issue;
@@ -37,6 +38,17 @@ use supervisor::Supervisor;
 const LOOK_FOR_SCREENS: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // After a switch of consoles, the runtime asks whether this one works.
+    if arguments.first().is_some_and(|it| it == "gate") {
+        return match read_settings().and_then(|it| gate::run(it.ssh.port.get())) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -119,6 +131,12 @@ fn read_settings() -> Result<Settings, String> {
 
 /// Puts what the settings say into effect.
 fn put_settings(etc: &Etc, settings: &Settings) -> Result<Accounts, String> {
+    if etc.is_kept()
+        && let Err(error) =
+            tools::link_time_zone(Path::new("/etc/localtime"), settings.timezone.as_str())
+    {
+        eprintln!("{error}");
+    }
     let accounts = people::put(etc, settings)?;
     let told = people::sshd_config(settings);
     tools::replace(Path::new(tools::SSHD_CONFIG), &told, 0o644)?;

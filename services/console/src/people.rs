@@ -28,8 +28,9 @@ const SUDOERS: &str = "/run/console/sudoers";
 /// # Errors
 /// When the files cannot be written: then somebody may not be able to log in.
 pub(crate) fn put(etc: &Etc, settings: &Settings) -> Result<Accounts, String> {
-    let numbers = numbers(settings, &owners(Path::new(HOMES)));
-    let accounts = accounts(&etc.base()?, settings, &numbers);
+    let base = etc.base()?;
+    let numbers = numbers(settings, &owners(Path::new(HOMES)), &base.passwd);
+    let accounts = accounts(&base, settings, &numbers);
     for line in &accounts.refused {
         eprintln!("{line}");
     }

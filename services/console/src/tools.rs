@@ -117,6 +117,25 @@ pub(crate) fn link_docker_socket() -> Result<(), String> {
     }
 }
 
+/// Makes the link that says the time zone, where that is not a file of the
+/// node: tzdata reads it, and puts another in its place.
+///
+/// # Errors
+/// When the link cannot be made.
+pub(crate) fn link_time_zone(link: &Path, zone: &str) -> Result<(), String> {
+    let target = Path::new("/usr/share/zoneinfo").join(zone);
+    if fs::read_link(link).is_ok_and(|found| found == target) {
+        return Ok(());
+    }
+    let mut temporary = link.as_os_str().to_owned();
+    temporary.push(".console");
+    // A power cut may have left it.
+    let _ = fs::remove_file(&temporary);
+    symlink(&target, &temporary)
+        .and_then(|()| fs::rename(&temporary, link))
+        .map_err(|error| format!("cannot make the link {}: {error}", link.display()))
+}
+
 /// Lets everyone use `ping`: without a maintainer script it has no capability
 /// of its own.
 ///

@@ -1,9 +1,14 @@
-//! The engine's first process. It writes down what the settings say, starts
+//! The engine's first process, and what is run in the engine around a switch to
+//! another one ([`switch`]).
+//!
+//! The first process writes down what the settings say, starts
 //! containerd and dockerd side by side, because dockerd needs seconds on a small
 //! board before it talks to containerd, and ends with either: what remains is
 //! half an engine.
 
+mod api;
 mod daemon;
+mod switch;
 
 use std::{
     fs, io,
@@ -36,7 +41,15 @@ const DATA_ROOT: &str = "/var/lib/docker";
 const USUAL_DATA: &str = "/data/docker";
 
 fn main() -> ExitCode {
-    match start() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments[..] {
+        [] => start(),
+        ["drain", direction] => switch::drain(direction == "back"),
+        ["gate", direction] => switch::gate(direction == "back"),
+        _ => Err("usage: engine [drain|gate forward|back]".to_owned()),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error}");
@@ -53,9 +66,10 @@ fn start() -> Result<(), String> {
     write_configuration(&settings)?;
     mount_data(settings.docker.data_root.as_str())?;
     let environment = daemon::environment(&settings.proxy);
-    let mut containerd = Command::new("/usr/bin/containerd");
+    // By `PATH`: engines of others keep them elsewhere.
+    let mut containerd = Command::new("containerd");
     containerd.envs(environment.clone());
-    let mut dockerd = Command::new("/usr/sbin/dockerd");
+    let mut dockerd = Command::new("dockerd");
     dockerd.args(["--config-file", MERGED]).envs(environment);
     run(containerd, dockerd)
 }

@@ -266,7 +266,7 @@ impl Projects {
     fn step(&self, project: &Project, step: &Step, output: Output) -> Result<()> {
         let engine = &self.engine;
         match step {
-            Step::Pull(image) => self.pull(image, output)?,
+            Step::Pull(image) => pull(engine, image, output)?,
             Step::MakeNetwork => engine.make_network(&request::network(project))?,
             Step::RemoveNetwork => engine.remove_network(&project.network_name())?,
             Step::MakeVolume(name) => engine.make_volume(&request::volume(project, name))?,
@@ -294,41 +294,43 @@ impl Projects {
                     bail!("{name} ended with status {}", state.exit_code)
                 }
                 Condition::Healthy if health == Some("healthy") => return Ok(()),
-                Condition::Healthy if health == Some("unhealthy") => bail!("{name} is unhealthy"),
+                Condition::Healthy if health == Some("unhealthy") => {
+                    let said = state.health.as_ref().map_or("", |it| it.last());
+                    bail!("{name} is unhealthy: {said}")
+                }
                 Condition::Healthy if !state.running => bail!("{name} does not run"),
                 Condition::Healthy if health.is_none() => bail!("{name} has no health check"),
                 _ => thread::sleep(PAUSE),
             }
         }
     }
+}
 
-    fn pull(&self, image: &str, output: Output) -> Result<()> {
-        let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-        let watch = |progress: &Progress| {
-            let Some(id) = &progress.id else { return };
-            if progress.status != "Downloading" || !output.is_terminal() {
-                return;
-            }
-            let detail = progress.progress_detail;
-            layers.insert(id.clone(), (detail.current, detail.total));
-            let (now, all) = layers
-                .values()
-                .fold((0, 0), |(now, all), layer| (now + layer.0, all + layer.1));
-            output::rewrite(&format!(
-                "{image}: {} of {}",
-                text::bytes(now),
-                text::bytes(all)
-            ));
-        };
-        let logins = fs::read(LOGINS).unwrap_or_default();
-        let outcome = self
-            .engine
-            .pull(image, login(&logins, image).as_deref(), watch);
-        if output.is_terminal() {
-            output::rewrite("");
+/// Has the engine fetch an image, with root's logins, and shows how far it is.
+pub(crate) fn pull(engine: &Engine, image: &str, output: Output) -> Result<()> {
+    let mut layers: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    let watch = |progress: &Progress| {
+        let Some(id) = &progress.id else { return };
+        if progress.status != "Downloading" || !output.is_terminal() {
+            return;
         }
-        Ok(outcome?)
+        let detail = progress.progress_detail;
+        layers.insert(id.clone(), (detail.current, detail.total));
+        let (now, all) = layers
+            .values()
+            .fold((0, 0), |(now, all), layer| (now + layer.0, all + layer.1));
+        output::rewrite(&format!(
+            "{image}: {} of {}",
+            text::bytes(now),
+            text::bytes(all)
+        ));
+    };
+    let logins = fs::read(LOGINS).unwrap_or_default();
+    let outcome = engine.pull(image, login(&logins, image).as_deref(), watch);
+    if output.is_terminal() {
+        output::rewrite("");
     }
+    Ok(outcome?)
 }
 
 /// The login of an image's registry, as the engine takes it in a header.

@@ -1,6 +1,6 @@
 //! The command line of `ros engine` and `ros console`.
 
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueHint};
 
 use crate::cli::Listing;
 
@@ -32,6 +32,24 @@ Examples:
 Examples:
   ros engine enable docker-28 && ros os reboot")]
     Enable(Named),
+    /// Add an engine of your own: from an image of a registry, or from a file
+    ///
+    /// It has to hold a root filesystem with dockerd, containerd, runc and what
+    /// they need, such as iptables; what starts them comes from the image of
+    /// this node. A file is a tar archive of a root filesystem or what `docker
+    /// save` writes, also compressed by gzip. An image is fetched by the engine
+    /// that runs. The engine runs with all privileges, so add only what you
+    /// trust.
+    #[command(after_help = "\
+Examples:
+  ros engine add docker-27 docker:27-dind
+  ros engine add mine ./engine.tar.gz && ros engine switch mine")]
+    Add(Add),
+    /// Remove an engine that was added
+    #[command(after_help = "\
+Examples:
+  ros engine remove docker-27")]
+    Remove(Named),
 }
 
 /// The console, in which people log in.
@@ -65,6 +83,16 @@ Examples:
 pub(crate) struct Named {
     /// Its name, as in the list
     pub(crate) name: String,
+}
+
+/// What to add.
+#[derive(Args, Debug)]
+pub(crate) struct Add {
+    /// What to call it: lower case letters, digits, `-` and `.`
+    pub(crate) name: String,
+    /// An image of a registry, or a file
+    #[arg(value_name = "IMAGE|FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) source: String,
 }
 
 /// Which one, and whether that is sure.

@@ -1,9 +1,13 @@
 //! `ros engine` and `ros console`: which variant of a service runs.
 
+mod add;
 pub(crate) mod cli;
 mod switch;
 
-use anyhow::{Result, anyhow};
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow};
 use rubus_service::suggest::nearest;
 use rubus_service::variants::{Choice, Source, Variants};
 
@@ -32,11 +36,13 @@ const CONSOLES: Family = Family {
 };
 
 /// `ros engine`
-pub(crate) fn engine(client: &Client, command: &Engine, output: Output) -> Result<()> {
+pub(crate) fn engine(client: &Client, host: &Path, command: &Engine, output: Output) -> Result<()> {
     match command {
         Engine::List(listing) => list(client, ENGINES, listing.json, output),
         Engine::Switch(named) => switch::run(client, ENGINES, &named.name, output),
         Engine::Enable(named) => enable(client, ENGINES, named, output),
+        Engine::Add(what) => add::run(client, host, what, output),
+        Engine::Remove(named) => remove(client, host, ENGINES, &named.name, output),
     }
 }
 
@@ -74,6 +80,18 @@ fn enable(client: &Client, family: Family, named: &Named, output: Output) -> Res
     })?)
 }
 
+/// Removes one that was added. The runtime takes it out of the list; its files
+/// are deleted here, which takes a while.
+fn remove(client: &Client, host: &Path, family: Family, name: &str, output: Output) -> Result<()> {
+    find(&client.variants(family.service)?, family, name)?;
+    let aside = client.remove_variant(family.service, name)?;
+    let path = host.join(aside.trim_start_matches('/'));
+    fs::remove_dir_all(&path).with_context(|| {
+        format!("{name} is removed, but its files are not: cannot delete {aside}")
+    })?;
+    Ok(output.line(&format!("{name} is removed"))?)
+}
+
 /// The variant that runs.
 fn current(variants: &Variants) -> Option<&str> {
     let mut all = variants.variants.iter();
@@ -99,6 +117,7 @@ fn render(variants: &Variants, style: Style) -> String {
     let mut table = Table::new(&[
         ("STATE", Align::Left),
         ("NAME", Align::Left),
+        ("VERSION", Align::Left),
         ("SOURCE", Align::Left),
         ("TRIAL", Align::Left),
     ]);
@@ -111,6 +130,7 @@ fn render(variants: &Variants, style: Style) -> String {
         table.row(vec![
             Cell::painted(variant.state.word(), paint),
             variant.name.as_str().into(),
+            variant.version.as_deref().unwrap_or_default().into(),
             match variant.source {
                 Source::Image => "image",
                 Source::Added => "added",
@@ -152,6 +172,7 @@ mod tests {
     fn variant(name: &str, source: Source, state: Choice) -> Variant {
         Variant {
             name: name.into(),
+            version: (source == Source::Image).then(|| "26.1.5+dfsg1-9".into()),
             source,
             state,
             trial: false,
@@ -178,10 +199,10 @@ mod tests {
         assert_eq!(
             render(&engines(), Style::default()),
             "\
-STATE     NAME             SOURCE
-current   docker-26.1.5    image
-disabled  docker-20.10.24  image
-enabled   mine             added
+STATE     NAME             VERSION         SOURCE
+current   docker-26.1.5    26.1.5+dfsg1-9  image
+disabled  docker-20.10.24  26.1.5+dfsg1-9  image
+enabled   mine                             added
 "
         );
     }
@@ -202,7 +223,7 @@ enabled   mine             added
         });
         let text = render(&all, Style::default());
         assert!(
-            text.contains("enabled   mine             added   trial\n"),
+            text.contains("enabled   mine                             added   trial\n"),
             "{text}"
         );
         assert!(

@@ -44,6 +44,12 @@ fn node(around: &str) -> Node {
     node
 }
 
+fn cut_power(node: &mut Node) {
+    node.cut_power();
+    // The service did not get so far as to take it away.
+    let _ = fs::remove_file(node.shared().join("runs"));
+}
+
 fn variants(node: &Node) -> Variants {
     let (status, body) = node.request("GET", "/v1/services/engine/variants", "");
     assert_eq!(status, 200, "{body}");
@@ -113,7 +119,7 @@ fn the_new_one_replaces_the_old_one_for_good() {
     assert_eq!(history(&node), ["one starts", "one stops", "two starts"]);
     assert_eq!(node.status("waits").pid, waits, "it goes on meanwhile");
 
-    node.cut_power();
+    cut_power(&mut node);
     node.boot();
     is_up(&node, "two");
     let back = switch(&node, "one");
@@ -125,13 +131,13 @@ fn the_new_one_replaces_the_old_one_for_good() {
 fn commands_around_it_run_in_the_old_and_in_the_new_one() {
     let mut node = node(
         "[switch]\ndrain = [\"/bin/sh\", \"-c\", \"echo drain of $(cat /shared/runs) >> /shared/history\"]\n\
-         gate = [\"/bin/sh\", \"-c\", \"echo gate of $(cat /shared/runs) >> /shared/history; echo all 3 run again\"]\n",
+         gate = [\"/bin/sh\", \"-c\", \"echo gate of $(cat /shared/runs) >> /shared/history; echo all 3 run again, $0 in $HOME\"]\n",
     );
     node.boot();
     is_up(&node, "one");
     let outcome = switch(&node, "two");
     assert!(outcome.done, "{outcome:?}");
-    assert_eq!(outcome.reason, "all 3 run again");
+    assert_eq!(outcome.reason, "all 3 run again, forward in /root");
     assert_eq!(
         history(&node),
         [
@@ -148,7 +154,7 @@ fn commands_around_it_run_in_the_old_and_in_the_new_one() {
 fn when_the_gate_is_shut_the_old_one_comes_back() {
     let mut node = node(
         "[switch]\ndrain = [\"/bin/sh\", \"-c\", \"echo drain of $(cat /shared/runs) >> /shared/history\"]\n\
-         gate = [\"/bin/sh\", \"-c\", \"echo web does not run >&2; exit 1\"]\n",
+         gate = [\"/bin/sh\", \"-c\", \"[ $0 = back ] || { echo web does not run >&2; exit 1; }\"]\n",
     );
     node.boot();
     is_up(&node, "one");
@@ -212,7 +218,7 @@ fn one_that_crashes_or_is_never_healthy_is_taken_back_with_the_reason() {
         assert_eq!(outcome.reason, why);
         is_up(&node, "one");
     }
-    node.cut_power();
+    cut_power(&mut node);
     node.boot();
     is_up(&node, "one");
 }
@@ -287,7 +293,7 @@ fn what_cannot_be_is_refused_before_anything_is_touched() {
 
 #[test]
 fn a_switch_is_not_disturbed() {
-    let mut node = node("[switch]\ngate = [\"/bin/sleep\", \"1\"]\n");
+    let mut node = node("[switch]\ngate = [\"/bin/sh\", \"-c\", \"sleep 1\"]\n");
     node.boot();
     is_up(&node, "one");
     let (status, _) = ask(&node, "switch", "two");
@@ -313,7 +319,7 @@ fn the_next_boot_tries_the_one_that_is_enabled() {
     let all = variants(&node).variants;
     assert_eq!(all[1].state, Choice::Enabled);
     for _ in 0..2 {
-        node.cut_power();
+        cut_power(&mut node);
         node.boot();
         is_up(&node, "two");
     }
@@ -327,14 +333,14 @@ fn the_next_boot_goes_back_when_that_one_fails() {
     node.boot();
     is_up(&node, "one");
     assert_eq!(ask(&node, "enable", "bad").0, 200);
-    node.cut_power();
+    cut_power(&mut node);
     node.boot();
     wait_for("it is tried", || variants(&node).switch.is_some());
     let outcome = wait_over(&node);
     assert!(outcome.reason.contains("no such driver"), "{outcome:?}");
     is_up(&node, "one");
     node.wait_state("waits", State::Ready);
-    node.cut_power();
+    cut_power(&mut node);
     node.boot();
     is_up(&node, "one");
     assert_eq!(wait_over(&node), outcome, "it is not tried again");
@@ -346,7 +352,7 @@ fn a_choice_that_vanished_is_replaced_by_the_images_own_which_is_told() {
     node.boot();
     is_up(&node, "one");
     assert!(switch(&node, "two").done);
-    node.cut_power();
+    cut_power(&mut node);
     let folder = node.image_variant("engine", "two");
     let aside = folder.with_file_name(".aside");
     fs::rename(&folder, &aside).unwrap();
@@ -356,7 +362,7 @@ fn a_choice_that_vanished_is_replaced_by_the_images_own_which_is_told() {
     assert!(notice.contains("one runs instead of two"), "{notice}");
     assert_eq!(variants(&node).notice, notice);
     // It is what was chosen, so it runs when it is there again.
-    node.cut_power();
+    cut_power(&mut node);
     fs::rename(aside, folder).unwrap();
     node.boot();
     is_up(&node, "two");
@@ -369,7 +375,7 @@ fn a_damaged_record_is_told_and_stops_nothing() {
     node.boot();
     is_up(&node, "one");
     assert!(switch(&node, "two").done);
-    node.cut_power();
+    cut_power(&mut node);
     let record = node.state_dir().join("variants.json");
     for damage in ["", "{\"engine\":", "[]", "\0\0\0\0"] {
         fs::write(&record, damage).unwrap();
@@ -379,7 +385,7 @@ fn a_damaged_record_is_told_and_stops_nothing() {
         let notice = node.status("engine").notice;
         assert!(notice.contains("variants.json is damaged"), "{notice}");
         assert_eq!(node.status("waits").notice, "");
-        node.cut_power();
+        cut_power(&mut node);
     }
     node.boot();
     is_up(&node, "one");
@@ -421,7 +427,7 @@ fn slow(gate: &str) -> Node {
         format!("sleep 0.3; {script}")
     };
     let rest = format!(
-        "stop_timeout = \"5s\"\n{HEALTH}[switch]\ndrain = [\"/bin/sleep\", \"0.3\"]\n\
+        "stop_timeout = \"5s\"\n{HEALTH}[switch]\ndrain = [\"/bin/sh\", \"-c\", \"sleep 0.3\"]\n\
          gate = [\"/bin/sh\", \"-c\", \"sleep 0.3; {gate}\"]\n"
     );
     let mut node = Node::new();
@@ -455,7 +461,7 @@ fn a_runtime_that_is_killed_at_any_moment_goes_on_with_the_switch() {
 
 #[test]
 fn a_runtime_that_is_killed_at_any_moment_goes_on_with_the_way_back() {
-    let mut node = slow("echo shut; exit 1");
+    let mut node = slow("[ $0 = back ] || { echo shut; exit 1; }");
     node.boot();
     is_up(&node, "one");
     for round in 0..8_u64 {
@@ -482,8 +488,7 @@ fn a_power_cut_at_any_moment_leaves_one_that_works() {
         let (status, body) = ask(&node, "switch", to);
         assert_eq!(status, 202, "{body}");
         sleep(Duration::from_millis(round * 180));
-        node.cut_power();
-        let _ = fs::remove_file(node.shared().join("runs"));
+        cut_power(&mut node);
         let start = Instant::now();
         node.boot();
         node.wait_state("engine", State::Ready);

@@ -1,0 +1,185 @@
+//! The console with Debian's apt: it installs, and what it installed stays.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use rubus_tests::{
+    node::{Node, Options},
+    tools::{must, rubus, scratch, ssh_key},
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// An image with the console `debian`.
+fn image() -> PathBuf {
+    let out = scratch().join("out-debian");
+    must(
+        rubus()
+            .args(["build", "--locked", "--board", "qemu-virt"])
+            .args(["--compress", "none", "--console", "debian", "--out"])
+            .arg(&out)
+            .arg("--ssh-key")
+            .arg(ssh_key().with_extension("pub")),
+    );
+    out.join("rubus-qemu-virt.img")
+}
+
+const CONTROL: &str = "Package: rubus-example\nVersion: 1.0\nArchitecture: all\nDepends: adduser\n\
+    Maintainer: Nobody <nobody@example.org>\nDescription: An example\n";
+
+/// Makes an archive of one package with a program, a configuration file and a script that makes
+/// a system user, as packages of daemons do.
+fn make_archive(folder: &Path) {
+    let root = folder.join("root");
+    for (path, text) in [
+        ("DEBIAN/control", CONTROL),
+        (
+            "DEBIAN/postinst",
+            "#!/bin/sh\nset -e\nadduser --system --group --quiet rubus-example\n\
+             invoke-rc.d rubus-example start\n",
+        ),
+        ("DEBIAN/conffiles", "/etc/rubus-example.conf\n"),
+        ("etc/rubus-example.conf", "color = blue\n"),
+        (
+            "etc/init.d/rubus-example",
+            "#!/bin/sh\ntouch /run/rubus-example-started\n",
+        ),
+        ("usr/bin/rubus-example", "#!/bin/sh\necho it works\n"),
+    ] {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    for path in [
+        "DEBIAN/postinst",
+        "etc/init.d/rubus-example",
+        "usr/bin/rubus-example",
+    ] {
+        must(Command::new("chmod").arg("755").arg(root.join(path)));
+    }
+    let file = folder.join("rubus-example.deb");
+    must(
+        Command::new("dpkg-deb")
+            .args(["--root-owner-group", "--build"])
+            .args([&root, &file]),
+    );
+    let size = fs::metadata(&file).unwrap().len();
+    let sums = must(Command::new("sha256sum").arg(&file));
+    let sum = sums.split(' ').next().unwrap();
+    let entry = format!("{CONTROL}Filename: ./rubus-example.deb\nSize: {size}\nSHA256: {sum}\n");
+    fs::write(folder.join("Packages"), entry).unwrap();
+}
+
+/// Serves a folder to machines; returns the port.
+fn serve(folder: PathBuf) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let request: Vec<String> = BufReader::new(&stream)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty())
+                .collect();
+            let path = request.first().and_then(|line| line.split(' ').nth(1));
+            let path = path.unwrap_or_default().trim_start_matches(['/', '.']);
+            let (status, body) = match fs::read(folder.join(path)) {
+                Ok(body) => ("200 OK", body),
+                Err(_) => ("404 Not Found", Vec::new()),
+            };
+            let length = body.len();
+            let head = format!(
+                "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n"
+            );
+            // A client that hangs up is no concern of the server's.
+            let _ = stream.write_all(&[head.as_bytes(), &body].concat());
+        }
+    });
+    port
+}
+
+#[test]
+fn what_apt_installs_stays_over_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    make_archive(folder.path());
+    let port = serve(folder.path().to_path_buf());
+    let options = Options {
+        state: Some(folder.path().join("state.qcow2")),
+        ..Options::default()
+    };
+    let mut node = Node::boot(&image(), &options);
+    node.wait_ssh(3 * MINUTE);
+    assert!(node.ssh("cat /etc/os-release").contains("ID=debian"));
+    assert!(node.ssh("dpkg --audit").is_empty());
+    node.ssh("sudo apt-get check");
+    // Debian's own archive may be out of reach here.
+    node.ssh(&format!(
+        "sudo mv /etc/apt/sources.list.d/debian.sources /root/ &&
+         echo 'deb [trusted=yes] http://10.0.2.2:{port}/ ./' | sudo tee /etc/apt/sources.list &&
+         sudo apt-get update && sudo apt-get install --yes rubus-example"
+    ));
+    let installed = |node: &Node| {
+        assert_eq!(node.ssh("rubus-example").trim(), "it works");
+        assert!(
+            node.ssh("getent passwd rubus-example")
+                .contains(":/nonexistent:")
+        );
+        assert!(
+            node.ssh("dpkg --list rubus-example")
+                .contains("ii  rubus-example")
+        );
+    };
+    installed(&node);
+    // Daemons are not started here.
+    assert!(
+        !node
+            .try_ssh("test -e /run/rubus-example-started")
+            .status
+            .success()
+    );
+    node.ssh("sudo sed -i s/blue/green/ /etc/rubus-example.conf");
+
+    // People come and go, and packages' users stay.
+    node.ssh("sudo ros config set users.anna.sudo no");
+    node.wait_ssh_command("id anna", MINUTE);
+    assert!(
+        node.ssh("getent passwd rubus-example")
+            .contains(":/nonexistent:")
+    );
+    let numbers = node.ssh("id -u anna; id -u rubus-example");
+
+    // The next boot has it all.
+    let boot = node.ssh("cat /proc/sys/kernel/random/boot_id");
+    // The connection may end before the answer comes.
+    let _ = node.try_ssh("sudo ros os reboot");
+    let other = format!("! grep -q {} /proc/sys/kernel/random/boot_id", boot.trim());
+    node.wait_ssh_command(&other, 4 * MINUTE);
+    installed(&node);
+    assert_eq!(
+        node.ssh("cat /etc/rubus-example.conf").trim(),
+        "color = green"
+    );
+    assert_eq!(node.ssh("id -u anna; id -u rubus-example"), numbers);
+    node.ssh("sudo apt-get purge --yes rubus-example");
+    assert!(
+        !node
+            .try_ssh("test -e /etc/rubus-example.conf")
+            .status
+            .success()
+    );
+    node.ssh("sudo ros config unset users.anna");
+    node.wait_ssh_command("! id anna", MINUTE);
+
+    // A time zone is a link that tzdata may replace.
+    let link = node.ssh("readlink /etc/localtime");
+    assert_eq!(link.trim(), "/usr/share/zoneinfo/UTC");
+    node.cut_power();
+}
