@@ -22,10 +22,7 @@ const NEWER: &str = "docker-28";
 const OLDER: &str = "docker-20.10.24";
 
 fn image() -> PathBuf {
-    // The node starts with the first.
-    let engines = [FIRST, NEWER, OLDER]
-        .map(|name| ["--engine", name])
-        .concat();
+    let engines = ["--engine", FIRST, "--engine", NEWER, "--engine", OLDER];
     image_with("engines", "qemu-virt", &engines)
 }
 
