@@ -315,8 +315,8 @@ pub struct Switch {
     #[serde(default)]
     pub drain: Vec<String>,
     /// A command run inside the variant that was started, once it is ready; when
-    /// it fails in the new one, the old one comes back. The last line that it prints is what people are
-    /// told: what is well, or what is not.
+    /// it fails in the new one, the old one comes back. The last line that it
+    /// prints is what people are told: what is well, or what is not.
     #[serde(default)]
     pub gate: Vec<String>,
 }
