@@ -324,6 +324,63 @@ mod tests {
     }
 
     #[test]
+    fn variants_are_names_or_folders_and_the_command_line_counts_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE_NAME);
+        fs::write(&file, "engines = [\"docker-28\", \"./mine\"]\n").unwrap();
+        let mut config = Config::load(Some(&file)).unwrap();
+        assert_eq!(
+            config.variants("docker"),
+            [
+                Choice::Name("docker-28".to_owned()),
+                Choice::Folder(folder.path().join("./mine")),
+            ]
+        );
+        assert_eq!(config.variants("console"), []);
+        assert_eq!(config.variants("ntp"), []);
+
+        let args = cli::Variants {
+            engine: vec!["docker-20".to_owned()],
+            console: vec!["/own/console".to_owned()],
+        };
+        config.choose_variants(&args).unwrap();
+        let docker = [Choice::Name("docker-20".to_owned())];
+        assert_eq!(config.variants("docker"), docker);
+        let console = [Choice::Folder("/own/console".into())];
+        assert_eq!(config.variants("console"), console);
+    }
+
+    #[test]
+    fn what_the_user_adds_is_locked_beside_it() {
+        let project = Project::find().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(FILE_NAME);
+        let config = |text: &str| {
+            fs::write(&file, text).unwrap();
+            Config::load(Some(&file)).unwrap()
+        };
+        let built_in = config("engines = [\"docker-28\"]");
+        assert_eq!(built_in.lock_path(&project), project.lock());
+        assert_eq!(built_in.lock_command(), "rubus lock");
+        let own = folder.path().join(lock::FILE_NAME);
+        for text in [
+            "engines = [\"./mine\"]",
+            "[service.console]\npackages = [\"git\"]",
+        ] {
+            assert_eq!(config(text).lock_path(&project), own, "{text}");
+        }
+        let named = Config {
+            engines: vec!["/own/mine".to_owned()],
+            ..Config::default()
+        };
+        assert_eq!(
+            named.lock_path(&project),
+            Path::new("/own/mine").join(lock::FILE_NAME)
+        );
+        assert_eq!(named.lock_command(), "rubus lock --engine /own/mine");
+    }
+
+    #[test]
     fn keys_are_taken_as_text_or_from_files() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.pub"), "# mine\nssh-ed25519 AAAA me\n").unwrap();

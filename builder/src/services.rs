@@ -76,9 +76,9 @@ pub fn load_all(project: &Project) -> Result<Vec<Service>> {
     Ok(definitions.map(|it| it.service).collect())
 }
 
-/// The bundles of an image: all services of the checkout, with what the user
-/// adds and without what the user leaves out, each in the variants that the
-/// user chooses.
+/// The bundles of an image: all services of the checkout that are not optional,
+/// with what the user adds and without what the user leaves out, each in the
+/// variants that the user chooses.
 ///
 /// # Errors
 /// When the user names a service or a variant that does not exist, or what is
@@ -89,7 +89,11 @@ pub fn select(project: &Project, config: &Config) -> Result<Vec<Bundle>> {
     for family in families(project, config)? {
         let name = family[0].service.name.clone();
         let wanted = config.variants(&name);
-        if config.services.get(&name) == Some(&false) {
+        let asked = config.services.get(&name);
+        if asked.is_none() && family[0].service.optional {
+            continue;
+        }
+        if asked == Some(&false) {
             ensure!(
                 wanted.is_empty(),
                 "the service {name} is left out by rubus.toml, but {} is asked for; \

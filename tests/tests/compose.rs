@@ -37,6 +37,8 @@ services:
     entrypoint: [/bin/busybox, sh, -c]
     command: ["busybox wget -q -O - http://pages:8000/; exec busybox sleep 100000"]
     depends_on: {pages: {condition: service_healthy}}
+    # That of the image would ask a watchdog.
+    healthcheck: {disable: true}
     read_only: true
     cap_drop: [ALL]
     stop_grace_period: 1s

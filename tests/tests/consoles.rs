@@ -11,25 +11,12 @@ use std::{
 };
 
 use rubus_tests::{
+    image::image_with,
     node::{Node, Options},
-    tools::{must, rubus, scratch, ssh_key},
+    tools::must,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
-
-/// An image with the console `debian`.
-fn image() -> PathBuf {
-    let out = scratch().join("out-debian");
-    must(
-        rubus()
-            .args(["build", "--locked", "--board", "qemu-virt"])
-            .args(["--compress", "none", "--console", "debian", "--out"])
-            .arg(&out)
-            .arg("--ssh-key")
-            .arg(ssh_key().with_extension("pub")),
-    );
-    out.join("rubus-qemu-virt.img")
-}
 
 const CONTROL: &str = "Package: rubus-example\nVersion: 1.0\nArchitecture: all\nDepends: adduser\n\
     Maintainer: Nobody <nobody@example.org>\nDescription: An example\n";
@@ -115,11 +102,13 @@ fn what_apt_installs_stays_over_a_restart() {
         state: Some(folder.path().join("state.qcow2")),
         ..Options::default()
     };
-    let mut node = Node::boot(&image(), &options);
+    let image = image_with("out-debian", "qemu-virt", &["--console", "debian"]);
+    let mut node = Node::boot(&image, &options);
     node.wait_ssh(3 * MINUTE);
     assert!(node.ssh("cat /etc/os-release").contains("ID=debian"));
     assert!(node.ssh("dpkg --audit").is_empty());
     node.ssh("sudo apt-get check");
+    node.wait_ssh_command("docker version", 3 * MINUTE);
     // Debian's own archive may be out of reach here.
     node.ssh(&format!(
         "sudo mv /etc/apt/sources.list.d/debian.sources /root/ &&

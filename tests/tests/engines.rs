@@ -22,7 +22,7 @@ const NEWER: &str = "docker-28";
 const OLDER: &str = "docker-20.10.24";
 
 fn image() -> PathBuf {
-    let engines = ["--engine", NEWER, "--engine", OLDER];
+    let engines = ["--engine", FIRST, "--engine", NEWER, "--engine", OLDER];
     image_with("engines", "qemu-virt", &engines)
 }
 

@@ -56,6 +56,13 @@ impl Plan {
             let trees = bundle.files.iter().map(|folder| overlay::read(folder));
             overlays.insert(bundle.folder.clone(), trees.collect::<Result<_>>()?);
         }
+        let mut catalogue = overlay::read(&project.catalogue())?;
+        // What the image has needs not be fetched.
+        catalogue.retain(|path, _| {
+            !bundles
+                .iter()
+                .any(|bundle| path.strip_suffix(".yaml") == Some(&bundle.service.name))
+        });
         let lock = locking::lock(project, options, context, &bundles, &requests, ui)?;
         for bundle in &mut bundles {
             versions::put(bundle, &lock, &requests)?;
@@ -63,7 +70,7 @@ impl Plan {
         Ok(Self {
             board,
             functions: functions::load(&project.functions())?,
-            catalogue: overlay::read(&project.catalogue())?,
+            catalogue,
             system: project.system()?,
             settings: config.settings()?,
             slot_size: config

@@ -17,6 +17,7 @@ pub(super) fn run(args: &Listing) -> Result<()> {
                     "description": service.description,
                     "kind": service.kind,
                     "enabled": service.enabled,
+                    "optional": service.optional,
                     "after": service.after,
                     "packages": service.packages,
                     "image": service.image,
@@ -27,13 +28,20 @@ pub(super) fn run(args: &Listing) -> Result<()> {
         println!("{}", serde_json::to_string_pretty(&list)?);
         return Ok(());
     }
-    println!("{:<14} {:<9} {:<8} DESCRIPTION", "NAME", "KIND", "AT BOOT");
+    println!(
+        "{:<14} {:<9} {:<9} DESCRIPTION",
+        "NAME", "KIND", "IN IMAGES"
+    );
     for service in &services {
         println!(
-            "{:<14} {:<9} {:<8} {}",
+            "{:<14} {:<9} {:<9} {}",
             service.name,
             format!("{:?}", service.kind).to_lowercase(),
-            if service.enabled { "on" } else { "off" },
+            match (service.optional, service.enabled) {
+                (true, _) => "on demand",
+                (false, true) => "on",
+                (false, false) => "off",
+            },
             service.description
         );
     }

@@ -22,6 +22,10 @@ pub struct Service {
     /// Whether it starts at boot unless the configuration says otherwise.
     #[serde(default = "yes")]
     pub enabled: bool,
+    /// Whether only images have it whose `rubus.toml` asks for it
+    /// (`[services] NAME = true`).
+    #[serde(default)]
+    pub optional: bool,
 
     /// The name of this variant, where the service has more than one
     /// (`services/NAME/variants/`): what `ros engine switch` takes.

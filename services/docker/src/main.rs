@@ -8,6 +8,7 @@
 
 mod api;
 mod daemon;
+mod shims;
 mod switch;
 
 use std::{
@@ -129,6 +130,7 @@ fn run(containerd: Command, dockerd: Command) -> Result<(), String> {
     }
     // dockerd still tells containerd what it stops.
     dockerd.stop();
+    shims::end(Path::new(MERGED));
     containerd.stop();
     Ok(())
 }

@@ -32,6 +32,9 @@ const START_TIME: Duration = Duration::from_secs(120);
 const PAUSE: Duration = Duration::from_millis(500);
 /// So often in a row all have to run: one that ends at once did not come back.
 const ROUNDS: u32 = 3;
+/// So often in a row the engine has to say that it could not start any of those
+/// that are missing; it does not try again.
+const HOPELESS_ROUNDS: u32 = 20;
 
 /// A container that is to run again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -177,51 +180,79 @@ fn wait_for_all(expected: &[Expected]) -> Result<Option<String>, String> {
         return Ok(None);
     }
     let end = Instant::now() + START_TIME;
-    let mut good = 0;
+    let (mut good, mut hopeless) = (0, 0);
     loop {
         let missing = look(expected)?;
-        good = if missing.is_empty() { good + 1 } else { 0 };
+        let refused = missing.iter().all(|it| it.refused);
+        match (missing.is_empty(), refused) {
+            (true, _) => (good, hopeless) = (good + 1, 0),
+            (false, true) => (good, hopeless) = (0, hopeless + 1),
+            (false, false) => (good, hopeless) = (0, 0),
+        }
         let count = expected.len();
         if good == ROUNDS {
             return Ok(Some(format!("{count} of {count} containers run again")));
         }
-        if Instant::now() >= end {
+        if Instant::now() >= end || hopeless == HOPELESS_ROUNDS {
             return Err(complaint(count, &missing));
         }
         sleep(PAUSE);
     }
 }
 
-fn look(expected: &[Expected]) -> Result<Vec<String>, String> {
+/// A container that does not run.
+#[derive(Debug, PartialEq, Eq)]
+struct Missing {
+    name: String,
+    why: String,
+    /// Whether the engine could not start it.
+    refused: bool,
+}
+
+fn look(expected: &[Expected]) -> Result<Vec<Missing>, String> {
     let mut missing = Vec::new();
     for Expected { id, name } in expected {
         let container = api::get(Path::new(SOCKET), &format!("/containers/{id}/json"))?;
-        match container {
-            Some(container) if runs(&container) => {}
-            Some(container) => missing.push(format!("{name} ({})", why_not(&container))),
-            None => missing.push(format!("{name} (the engine does not know it)")),
-        }
+        missing.extend(is_missing(name, container.as_ref()));
     }
     Ok(missing)
 }
 
-fn why_not(container: &Value) -> String {
-    let state = &container["State"];
-    match state["Error"].as_str().filter(|it| !it.is_empty()) {
-        Some(error) => error.replace('\n', " "),
-        None => format!(
-            "{}, exit status {}",
-            state["Status"].as_str().unwrap_or("not running"),
-            state["ExitCode"]
-        ),
-    }
+/// Why a container does not run, if it does not; the engine may not know it.
+fn is_missing(name: &str, container: Option<&Value>) -> Option<Missing> {
+    let (why, refused) = match container {
+        Some(container) if runs(container) => return None,
+        None => ("the engine does not know it".to_owned(), true),
+        Some(container) => {
+            let state = &container["State"];
+            match state["Error"].as_str().filter(|it| !it.is_empty()) {
+                Some(error) => (error.replace('\n', " "), state["Restarting"] != true),
+                None => {
+                    let status = state["Status"].as_str().unwrap_or("not running");
+                    (
+                        format!("{status}, exit status {}", state["ExitCode"]),
+                        false,
+                    )
+                }
+            }
+        }
+    };
+    Some(Missing {
+        name: name.to_owned(),
+        why,
+        refused,
+    })
 }
 
-fn complaint(count: usize, missing: &[String]) -> String {
+fn complaint(count: usize, missing: &[Missing]) -> String {
+    let names: Vec<String> = missing
+        .iter()
+        .map(|it| format!("{} ({})", it.name, it.why))
+        .collect();
     format!(
         "{} of {count} containers run again; not {}",
         count - missing.len(),
-        missing.join(", ")
+        names.join(", ")
     )
 }
 
@@ -259,13 +290,24 @@ mod tests {
 
     #[test]
     fn what_does_not_run_is_named_with_the_reason() {
-        let mut container = container("always", false, false);
-        assert_eq!(why_not(&container), "exited, exit status 3");
-        container["State"]["Error"] = json!("no such\nruntime");
-        assert_eq!(why_not(&container), "no such runtime");
+        let why = |container: &Value| {
+            let missing = is_missing("web", Some(container)).unwrap();
+            (missing.why, missing.refused)
+        };
+        let mut web = container("always", false, false);
+        assert_eq!(why(&web), ("exited, exit status 3".to_owned(), false));
+        web["State"]["Error"] = json!("no such\nruntime");
+        assert_eq!(why(&web), ("no such runtime".to_owned(), true));
+        web["State"]["Restarting"] = json!(true);
+        assert!(!why(&web).1, "the engine tries again");
         assert_eq!(
-            complaint(3, &["web (exited, exit status 3)".to_owned()]),
-            "2 of 3 containers run again; not web (exited, exit status 3)"
+            is_missing("web", Some(&container("always", true, false))),
+            None
+        );
+        let missing = is_missing("web", None).unwrap();
+        assert_eq!(
+            complaint(3, &[missing]),
+            "2 of 3 containers run again; not web (the engine does not know it)"
         );
     }
 }

@@ -160,17 +160,30 @@ impl Projects {
             Change::Stop => Vec::new(),
         };
         self.execute(&project, steps, output)?;
-        let containers = self.engine.containers(request::PROJECT, Some(name))?;
-        let status = state::of(&project, &containers);
-        let word = match change {
-            Change::Down => "disabled",
-            _ => status.state.word(),
-        };
-        output.line(&match status.reason.as_str() {
-            "" => format!("{name} is {word}"),
-            why => format!("{name} is {word}: {}", text::printable(why)),
-        })?;
+        let status = self.settled(&project)?;
+        let reason = text::printable(&status.reason);
+        match (change, status.state) {
+            (Change::Down, _) => output.line(&format!("{name} is disabled"))?,
+            (Change::Stop, state) | (_, state @ (State::Ready | State::Done)) => {
+                output.line(&format!("{name} is {}", state.word()))?;
+            }
+            (_, state) => bail!("{name} is {}: {reason}", state.word()),
+        }
         Ok(())
+    }
+
+    /// How a project is once nothing of it is starting any more.
+    fn settled(&self, project: &Project) -> Result<Status> {
+        loop {
+            let containers = self
+                .engine
+                .containers(request::PROJECT, Some(&project.name))?;
+            let status = state::of(project, &containers);
+            if status.state != State::Starting {
+                return Ok(status);
+            }
+            thread::sleep(PAUSE);
+        }
     }
 
     /// `ros logs`

@@ -1,5 +1,7 @@
 //! How a project is, from what the engine says of its containers.
 
+use std::collections::BTreeSet;
+
 use rubus_compose::Project;
 use rubus_service::Kind;
 use rubus_service::status::{State, Status};
@@ -32,7 +34,7 @@ pub(crate) fn of(project: &Project, containers: &[Listed]) -> Status {
         name: project.name.clone(),
         description: project.description.clone().unwrap_or_else(|| {
             let images = project.services.values().map(|it| it.image.as_str());
-            images.collect::<Vec<_>>().join(", ")
+            Vec::from_iter(BTreeSet::from_iter(images)).join(", ")
         }),
         kind: Kind::Daemon,
         enabled: !containers.is_empty(),
