@@ -1,5 +1,7 @@
 //! `rubus boards`.
 
+use std::io::{Write, stdout};
+
 use anyhow::Result;
 
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
 
 /// Lists the boards.
 pub(super) fn run(args: &Listing) -> Result<()> {
+    let mut out = stdout().lock();
     let project = Project::find()?;
     let boards = board::boards(&project.boards())?;
     if args.json {
@@ -23,20 +26,21 @@ pub(super) fn run(args: &Listing) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
         return Ok(());
     }
     let width = |text: fn(&Board) -> &str| boards.iter().map(|board| text(board).len()).max();
     let name = width(|board| &board.name).unwrap_or_default();
     let about = width(|board| &board.description).unwrap_or_default();
-    println!("{:<name$}  {:<about$}  MODELS", "NAME", "DESCRIPTION");
+    writeln!(out, "{:<name$}  {:<about$}  MODELS", "NAME", "DESCRIPTION")?;
     for board in &boards {
-        println!(
+        writeln!(
+            out,
             "{:<name$}  {:<about$}  {}",
             board.name,
             board.description,
             board.models.join(", ")
-        );
+        )?;
     }
     Ok(())
 }

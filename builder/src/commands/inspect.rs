@@ -1,14 +1,17 @@
 //! `rubus inspect`.
 
+use std::io::{Write, stdout};
+
 use anyhow::Result;
 
 use crate::{cli::Inspect, inspect};
 
 /// Shows what an image holds.
 pub(super) fn run(args: &Inspect) -> Result<()> {
+    let mut out = stdout().lock();
     let report = inspect::inspect(&args.image)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
         return Ok(());
     }
     let text = if args.packages {
@@ -18,6 +21,6 @@ pub(super) fn run(args: &Inspect) -> Result<()> {
     };
     // The image may be anyone's, and its names must not drive the terminal.
     let control = |letter: char| letter.is_control() && letter != '\n';
-    print!("{}", text.replace(control, "\u{fffd}"));
+    write!(out, "{}", text.replace(control, "\u{fffd}"))?;
     Ok(())
 }

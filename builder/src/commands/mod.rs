@@ -8,6 +8,8 @@ mod run;
 mod services;
 mod variants;
 
+use std::io::{Write, stdout};
+
 use anyhow::Result;
 use clap::CommandFactory;
 
@@ -31,8 +33,9 @@ pub fn run(cli: Cli) -> Result<()> {
         Command::Engines(args) => variants::run(Kind::ENGINE, &args),
         Command::Consoles(args) => variants::run(Kind::CONSOLE, &args),
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "rubus", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "rubus", &mut script);
+            Ok(stdout().write_all(&script)?)
         }
     }
 }

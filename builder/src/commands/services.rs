@@ -1,11 +1,14 @@
 //! `rubus services`.
 
+use std::io::{Write, stdout};
+
 use anyhow::Result;
 
 use crate::{cli::Listing, project::Project, services};
 
 /// Lists the services.
 pub(super) fn run(args: &Listing) -> Result<()> {
+    let mut out = stdout().lock();
     let project = Project::find()?;
     let services = services::load_all(&project)?;
     if args.json {
@@ -25,16 +28,18 @@ pub(super) fn run(args: &Listing) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
         return Ok(());
     }
-    println!(
-        "{:<14} {:<9} {:<9} DESCRIPTION",
+    writeln!(
+        out,
+        "{:<14} {:<9} {:<10} DESCRIPTION",
         "NAME", "KIND", "IN IMAGES"
-    );
+    )?;
     for service in &services {
-        println!(
-            "{:<14} {:<9} {:<9} {}",
+        writeln!(
+            out,
+            "{:<14} {:<9} {:<10} {}",
             service.name,
             format!("{:?}", service.kind).to_lowercase(),
             match (service.optional, service.enabled) {
@@ -43,7 +48,7 @@ pub(super) fn run(args: &Listing) -> Result<()> {
                 (false, false) => "off",
             },
             service.description
-        );
+        )?;
     }
     Ok(())
 }

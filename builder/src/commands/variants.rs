@@ -1,5 +1,7 @@
 //! `rubus engines` and `rubus consoles`.
 
+use std::io::{Write, stdout};
+
 use anyhow::Result;
 
 use crate::{
@@ -27,6 +29,7 @@ struct Row {
 /// Lists the variants of a service, those of the project and those that
 /// `rubus.toml` in the current folder names.
 pub(super) fn run(kind: Kind, args: &Listing) -> Result<()> {
+    let mut out = stdout().lock();
     let project = Project::find()?;
     let config = Config::load(None)?;
     let lock = Lock::find(&config.lock_path(&project))?;
@@ -52,7 +55,7 @@ pub(super) fn run(kind: Kind, args: &Listing) -> Result<()> {
                 })
             })
             .collect();
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        writeln!(out, "{}", serde_json::to_string_pretty(&list)?)?;
         return Ok(());
     }
     let version = |row: &Row| match &row.version {
@@ -63,19 +66,21 @@ pub(super) fn run(kind: Kind, args: &Listing) -> Result<()> {
     let width = |text: &dyn Fn(&Row) -> String| rows.iter().map(|row| text(row).len()).max();
     let name = width(&|row| row.name.clone()).unwrap_or_default().max(4);
     let long = width(&version).unwrap_or_default().max(7);
-    println!(
+    writeln!(
+        out,
         "{:<name$}  {:<long$}  {:<16}  DEFAULT  DESCRIPTION",
         "NAME", "VERSION", "SUITE"
-    );
+    )?;
     for row in &rows {
-        println!(
+        writeln!(
+            out,
             "{:<name$}  {:<long$}  {:<16}  {:<7}  {}",
             row.name,
             version(row),
             row.suite.as_deref().unwrap_or("-"),
             if row.default { "yes" } else { "" },
             row.description
-        );
+        )?;
     }
     Ok(())
 }

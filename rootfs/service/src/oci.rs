@@ -21,7 +21,8 @@ pub const CGROUPS: &str = "/rubus";
 /// service's own read-only root.
 pub const WRITABLE_ROOTS: &str = "/run/rubus/roots";
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where programs of a service are looked for.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Open files of a process, soft and hard, as distributions have it.
 const OPEN_FILES: (u64, u64) = (1024, 524_288);
 /// The same for services whose children expect to raise it (engines).
