@@ -207,7 +207,7 @@ fn power_that_fails_during_a_switch_leaves_an_engine_that_works() {
     let rounds = env::var("RUBUS_TESTS_SWITCH_CUTS")
         .ok()
         .and_then(|it| it.parse().ok())
-        .unwrap_or(5_u64);
+        .unwrap_or(2_u64);
     let folder = tempfile::tempdir().unwrap();
     let state = folder.path().join("state.qcow2");
     let mut node = boot(&state);

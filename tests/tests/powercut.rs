@@ -25,7 +25,7 @@ const KEYS: [&str; 2] = ["vm.dirty_expire_centisecs", "vm.dirty_writeback_centis
 fn cuts() -> usize {
     match env::var("RUBUS_TESTS_POWER_CUTS") {
         Ok(count) => count.parse().expect("RUBUS_TESTS_POWER_CUTS is a number"),
-        Err(_) => 3,
+        Err(_) => 2,
     }
 }
 

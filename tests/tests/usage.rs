@@ -218,14 +218,17 @@ fn a_lock_that_cannot_be_used_is_refused() {
         &["services/ntp/service.toml", "htop", "`rubus lock`"],
     );
 
+    drop(checkout);
     let checkout = Checkout::new("022");
     checkout.edit("rubus.lock", "version = 1", "version = 99");
     says(&refuses(&checkout), &["rubus.lock", "99"]);
 
+    drop(checkout);
     let checkout = Checkout::new("022");
     checkout.edit("rubus.lock", "[[package]]", "[[package");
     says(&refuses(&checkout), &["rubus.lock"]);
 
+    drop(checkout);
     let checkout = Checkout::new("022");
     fs::remove_file(checkout.path().join("rubus.lock")).unwrap();
     says(&locked(&checkout), &["rubus.lock", "`rubus lock`"]);
