@@ -21,10 +21,12 @@ const ALL: [&str; 9] = [
     "console", "docker", "gateway", "mdns", "network", "ntp", "syslog", "udev", "wifi",
 ];
 
-/// The states of all services, by name.
+/// The states of all services of the system, by name; the engine's, of compose
+/// files, are tested elsewhere.
 fn services(node: &Node) -> BTreeMap<String, Value> {
     let list: Vec<Value> = serde_json::from_str(&node.ssh("ros service list --json")).unwrap();
     list.into_iter()
+        .filter(|service| service["kind"] != "compose")
         .map(|service| (service["name"].as_str().unwrap().to_owned(), service))
         .collect()
 }
