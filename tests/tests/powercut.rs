@@ -25,7 +25,7 @@ const KEYS: [&str; 2] = ["vm.dirty_expire_centisecs", "vm.dirty_writeback_centis
 fn cuts() -> usize {
     match env::var("RUBUS_TESTS_POWER_CUTS") {
         Ok(count) => count.parse().expect("RUBUS_TESTS_POWER_CUTS is a number"),
-        Err(_) => 2,
+        Err(_) => 5,
     }
 }
 
@@ -79,6 +79,7 @@ fn number(node: &Node) -> u64 {
 }
 
 #[test]
+#[ignore = "a campaign: tests/run --campaigns"]
 fn settings_survive_a_power_cut_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let options = Options {

@@ -83,23 +83,30 @@ fn a_build_by_others_elsewhere_is_identical_to_the_bit() {
     with_shared(others.join("cache/rubus"), "sha256", &cache);
 
     let out = elsewhere.path().join("a/place/of/its/own");
-    let command = rubus();
-    must(
-        Command::new("sh")
-            .args(["-c", "umask 077; exec taskset --cpu-list 0 \"$0\" \"$@\""])
-            .arg(command.get_program())
-            .args(build(&out))
-            .current_dir(elsewhere.path().join("services"))
-            .env("CARGO_TARGET_DIR", elsewhere.path().join("made"))
-            .env("CARGO_HOME", cargo)
-            .env("RUSTUP_HOME", home("RUSTUP_HOME", ".rustup"))
-            .env("HOME", &others)
-            .env("XDG_CACHE_HOME", others.join("cache"))
-            .env("TZ", "Pacific/Kiritimati")
-            .env("LC_ALL", "tr_TR.UTF-8")
-            .env("USER", "others")
-            .env("SOURCE_DATE_EPOCH", "1"),
-    );
+    // Programs are compiled by all processors, everything else is made by one.
+    for (out, processors) in [(&elsewhere.path().join("compiled"), "0-999"), (&out, "0")] {
+        let command = rubus();
+        must(
+            Command::new("sh")
+                .args([
+                    "-c",
+                    "umask 077; exec taskset --cpu-list $PROCESSORS \"$0\" \"$@\"",
+                ])
+                .arg(command.get_program())
+                .args(build(out))
+                .current_dir(elsewhere.path().join("services"))
+                .env("PROCESSORS", processors)
+                .env("CARGO_TARGET_DIR", elsewhere.path().join("made"))
+                .env("CARGO_HOME", &cargo)
+                .env("RUSTUP_HOME", home("RUSTUP_HOME", ".rustup"))
+                .env("HOME", &others)
+                .env("XDG_CACHE_HOME", others.join("cache"))
+                .env("TZ", "Pacific/Kiritimati")
+                .env("LC_ALL", "tr_TR.UTF-8")
+                .env("USER", "others")
+                .env("SOURCE_DATE_EPOCH", "1"),
+        );
+    }
     for ending in OUTPUTS {
         let pair = [output(here.parent().unwrap(), ending), output(&out, ending)];
         let same = run(Command::new("cmp").args(&pair));

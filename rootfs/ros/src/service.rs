@@ -3,7 +3,7 @@
 use anyhow::Result;
 use rubus_service::Kind;
 use rubus_service::status::{State, Status};
-use serde_json::Value;
+use serde::Serialize;
 
 use crate::api::{self, Action};
 use crate::cli::Listing;
@@ -22,11 +22,26 @@ pub(crate) struct All {
     pub(crate) compose: Vec<Status>,
 }
 
+/// A service as programs get it: the kind tells who runs it.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Row<'a> {
+    System(&'a Status),
+    Compose {
+        name: &'a str,
+        description: &'a str,
+        kind: &'static str,
+        enabled: bool,
+        state: State,
+        reason: &'a str,
+    },
+}
+
 impl All {
     /// `ros service list`
     pub(crate) fn list(&self, listing: Listing, output: Output) -> Result<()> {
         if listing.json {
-            return output.json(&self.json()?);
+            return output.json(&self.rows());
         }
         Ok(output.text(&all(&self.system, &self.compose, output.style()))?)
     }
@@ -39,21 +54,24 @@ impl All {
         self.compose
             .retain(|it| runs(it) || it.state == State::Failed);
         if listing.json {
-            return output.json(&self.json()?);
+            return output.json(&self.rows());
         }
         let services = [self.system, self.compose].concat();
         Ok(output.text(&running(&services, host::now_us(), output.style()))?)
     }
 
-    /// What programs get: the kind tells who runs it.
-    fn json(&self) -> Result<Vec<Value>> {
-        let system = self.system.iter().map(serde_json::to_value);
-        let compose = self.compose.iter().map(|status| {
-            let mut value = serde_json::to_value(status)?;
-            value["kind"] = COMPOSE.into();
-            Ok(value)
+    /// What programs get.
+    fn rows(&self) -> Vec<Row<'_>> {
+        let system = self.system.iter().map(Row::System);
+        let compose = self.compose.iter().map(|status| Row::Compose {
+            name: &status.name,
+            description: &status.description,
+            kind: COMPOSE,
+            enabled: status.enabled,
+            state: status.state,
+            reason: &status.reason,
         });
-        Ok(system.chain(compose).collect::<serde_json::Result<_>>()?)
+        system.chain(compose).collect()
     }
 }
 
@@ -248,13 +266,10 @@ web     ready  yes      compose  nginx
             system: vec![docker()],
             compose: vec![web],
         };
-        let kinds: Vec<Value> = services
-            .json()
-            .unwrap()
-            .iter()
-            .map(|it| it["kind"].clone())
-            .collect();
-        assert_eq!(kinds, ["daemon", "compose"]);
+        let text = serde_json::to_string(&services.rows()).unwrap();
+        // Programs that search the text find the name first.
+        assert!(text.starts_with(r#"[{"name":"docker","#), "{text}");
+        assert!(text.contains(r#"{"name":"web","description":"nginx","kind":"compose","#));
     }
 
     #[test]
