@@ -1,12 +1,18 @@
 //! Copies of the project that tests change or build elsewhere.
 
 use std::{
+    cell::Cell,
     fs::{self, File},
     path::{Path, PathBuf},
     process::Command,
 };
 
 use crate::tools::{must, project, scratch};
+
+thread_local! {
+    /// Whether this thread has a copy: it would wait for itself to drop it.
+    static HAS_ONE: Cell<bool> = const { Cell::new(false) };
+}
 
 /// A copy of the project in a folder of its own, with what is not committed
 /// yet. It goes away when this is dropped. There is one at a time for each
@@ -23,8 +29,10 @@ impl Checkout {
     /// `umask` leaves.
     ///
     /// # Panics
-    /// When the project is no git checkout, or the disk is full.
+    /// When the project is no git checkout, the disk is full, or this thread has
+    /// a copy already.
     pub fn new(umask: &str) -> Self {
+        assert!(!HAS_ONE.replace(true), "this test has a checkout already");
         let all = scratch().join("checkouts");
         fs::create_dir_all(&all).expect("the target folder is writable");
         let lock = File::create(all.join(format!("{umask}.lock"))).expect("it is writable");
@@ -71,6 +79,7 @@ impl Checkout {
 
 impl Drop for Checkout {
     fn drop(&mut self) {
+        HAS_ONE.set(false);
         // The next one does it where this fails.
         let _ = fs::remove_dir_all(&self.folder);
     }

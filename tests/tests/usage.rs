@@ -15,10 +15,22 @@ use rubus_tests::{
     tools::{as_root, must, must_fail, project, rubus, run},
 };
 
-/// What `rubus build` says to changed definitions.
-fn refuses(checkout: &Checkout) -> String {
+/// What `rubus build` says to definitions of which a file has other text.
+fn refuses(edits: &[(&str, &str, &str)]) -> String {
+    refuses_with(&[], edits)
+}
+
+fn refuses_with(options: &[&str], edits: &[(&str, &str, &str)]) -> String {
+    let checkout = Checkout::new("022");
+    for (file, from, to) in edits {
+        checkout.edit(file, from, to);
+    }
+    refuses_in(&checkout, options)
+}
+
+fn refuses_in(checkout: &Checkout, options: &[&str]) -> String {
     let mut build = build(&checkout.path().join("out"));
-    must_fail(build.current_dir(checkout.path()), 1)
+    must_fail(build.args(options).current_dir(checkout.path()), 1)
 }
 
 fn build(out: &Path) -> Command {
@@ -156,82 +168,65 @@ fn packages_of_the_users_own_are_locked_beside_the_users_file() {
 
 #[test]
 fn definitions_that_are_wrong_are_refused_with_file_line_and_key() {
-    let checkout = Checkout::new("022");
-    checkout.edit("services/mdns/service.toml", "restart =", "restrat =");
+    let mdns = "services/mdns/service.toml";
     says(
-        &refuses(&checkout),
-        &["services/mdns/service.toml", "restrat", "restart"],
+        &refuses(&[(mdns, "restart =", "restrat =")]),
+        &[mdns, "restrat", "restart"],
     );
-
-    let checkout = Checkout::new("022");
-    checkout.edit(
-        "boards/qemu-virt.toml",
-        "suite = \"trixie\"",
-        "suite = \"trixy\"",
+    let board = "boards/qemu-virt.toml";
+    says(
+        &refuses(&[(board, "suite = \"trixie\"", "suite = \"trixy\"")]),
+        &[board, "trixy", "did you mean \"trixie\"?"],
     );
     says(
-        &refuses(&checkout),
-        &["boards/qemu-virt.toml", "trixy", "did you mean \"trixie\"?"],
+        &refuses(&[(board, "partition_table =", "partitions =")]),
+        &["qemu-virt.toml:", "partitions"],
     );
-
-    let checkout = Checkout::new("022");
-    checkout.edit("boards/qemu-virt.toml", "partition_table =", "partitions =");
-    says(&refuses(&checkout), &["qemu-virt.toml:", "partitions"]);
 }
 
 #[test]
 fn services_that_wait_for_each_other_are_refused() {
-    let checkout = Checkout::new("022");
-    for (service, after) in [("mdns", "ntp"), ("ntp", "mdns")] {
-        let file = format!("services/{service}/service.toml");
-        let to = format!("after = [\"{after}\"]\nrestart = \"always\"");
-        checkout.edit(&file, "restart = \"always\"", &to);
-    }
+    let mdns = "services/mdns/service.toml";
+    let ntp = "services/ntp/service.toml";
+    let always = "restart = \"always\"";
+    let after_ntp = "after = [\"ntp\"]\nrestart = \"always\"";
+    let after_mdns = "after = [\"mdns\"]\nrestart = \"always\"";
     says(
-        &refuses(&checkout),
+        &refuses(&[(mdns, always, after_ntp), (ntp, always, after_mdns)]),
         &["services wait for each other", "mdns", "ntp"],
     );
-
-    let checkout = Checkout::new("022");
-    checkout.edit(
-        "services/mdns/service.toml",
-        "restart = \"always\"",
-        "after = [\"netwrok\"]\nrestart = \"always\"",
+    let after_nobody = "after = [\"netwrok\"]\nrestart = \"always\"";
+    says(
+        &refuses(&[(mdns, always, after_nobody)]),
+        &["netwrok", "network"],
     );
-    says(&refuses(&checkout), &["netwrok", "network"]);
 }
 
 #[test]
 fn a_lock_that_cannot_be_used_is_refused() {
-    let checkout = Checkout::new("022");
-    checkout.edit(
-        "services/ntp/service.toml",
+    let ntp = "services/ntp/service.toml";
+    let (chrony, htop) = (
         "packages = [\"chrony\",",
         "packages = [\"chrony\", \"htop\",",
     );
-    let locked = |checkout: &Checkout| {
-        let mut build = build(&checkout.path().join("out"));
-        must_fail(build.arg("--locked").current_dir(checkout.path()), 1)
-    };
     says(
-        &locked(&checkout),
-        &["services/ntp/service.toml", "htop", "`rubus lock`"],
+        &refuses_with(&["--locked"], &[(ntp, chrony, htop)]),
+        &[ntp, "htop", "`rubus lock`"],
     );
-
-    drop(checkout);
-    let checkout = Checkout::new("022");
-    checkout.edit("rubus.lock", "version = 1", "version = 99");
-    says(&refuses(&checkout), &["rubus.lock", "99"]);
-
-    drop(checkout);
-    let checkout = Checkout::new("022");
-    checkout.edit("rubus.lock", "[[package]]", "[[package");
-    says(&refuses(&checkout), &["rubus.lock"]);
-
-    drop(checkout);
+    says(
+        &refuses(&[("rubus.lock", "version = 1", "version = 99")]),
+        &["rubus.lock", "99"],
+    );
+    says(
+        &refuses(&[("rubus.lock", "[[package]]", "[[package")]),
+        &["rubus.lock"],
+    );
     let checkout = Checkout::new("022");
     fs::remove_file(checkout.path().join("rubus.lock")).unwrap();
-    says(&locked(&checkout), &["rubus.lock", "`rubus lock`"]);
+    says(
+        &refuses_in(&checkout, &["--locked"]),
+        &["rubus.lock", "`rubus lock`"],
+    );
 }
 
 #[test]
