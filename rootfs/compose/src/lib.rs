@@ -9,6 +9,7 @@
 //! Sources: <https://github.com/compose-spec/compose-spec/blob/main/spec.md>,
 //! and the API of the Docker engine, version 1.41.
 
+mod access;
 mod interpolate;
 pub mod plan;
 mod project;
@@ -18,7 +19,7 @@ mod values;
 mod yaml;
 
 pub use project::{Condition, Health, Mount, MountSource, Port, Project, Restart, Service, Volume};
-pub use read::KEYS;
+pub use read::{KEYS, Name};
 
 /// What is wrong with a compose file.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -171,9 +171,10 @@ fn stopping(project: &Project, present: &Present, step: fn(Existing) -> Step) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Name;
 
     fn project(text: &str) -> Project {
-        Project::parse("f", "app", text).unwrap()
+        Project::parse("f", Name::Is("app"), text).unwrap()
     }
 
     const TWO: &str = "

@@ -7,7 +7,7 @@ use rubus_service::suggest;
 
 use crate::{
     Problem,
-    interpolate::interpolate,
+    access::{At, Outcome, Reader},
     project::{Condition, Health, Mount, MountSource, Port, Project, Service, Volume},
     values,
     yaml::{self, Key, Node, Value},
@@ -77,14 +77,12 @@ const UNSUPPORTED: [(&str, &str); 14] = [
 /// Keys of a file that are understood.
 const TOP: [&str; 4] = ["name", "services", "version", "volumes"];
 
-type Outcome<T> = Result<T, Problem>;
-
 impl Project {
-    /// Reads a file. `name` is that of the project where the file has none.
+    /// Reads a file.
     ///
     /// # Errors
     /// The first thing that is wrong, with its line and key.
-    pub fn parse(file: &str, name: &str, text: &str) -> Result<Project, Problem> {
+    pub fn parse(file: &str, name: Name<'_>, text: &str) -> Result<Project, Problem> {
         let root = yaml::parse(text).map_err(|(line, message)| Problem {
             file: file.to_owned(),
             line,
@@ -95,52 +93,24 @@ impl Project {
     }
 }
 
-struct Reader<'a> {
-    file: &'a str,
-}
-
-/// A value with the key that leads to it.
-struct At<'a> {
-    key: String,
-    node: &'a Node,
-}
-
-impl<'a> At<'a> {
-    fn below(&self, name: &str, node: &'a Node) -> At<'a> {
-        let key = match self.key.as_str() {
-            "" => name.to_owned(),
-            above => format!("{above}.{name}"),
-        };
-        At { key, node }
-    }
+/// What a project is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// This, whatever its file says.
+    Is(&'a str),
+    /// What its file says, and this if it says nothing.
+    OrElse(&'a str),
 }
 
 impl Reader<'_> {
-    fn wrong<T>(&self, at: &At<'_>, message: impl Into<String>) -> Outcome<T> {
-        Err(Problem {
-            file: self.file.to_owned(),
-            line: Some(at.node.line),
-            key: at.key.clone(),
-            message: message.into(),
-        })
-    }
-
-    fn wrong_key<T>(&self, at: &At<'_>, key: &Key, message: String) -> Outcome<T> {
-        Err(Problem {
-            file: self.file.to_owned(),
-            line: Some(key.line),
-            key: at.below(&key.name, at.node).key,
-            message,
-        })
-    }
-
-    fn project(&self, name: &str, root: &Node) -> Outcome<Project> {
+    fn project(&self, name: Name<'_>, root: &Node) -> Outcome<Project> {
         let top = At {
             key: String::new(),
             node: root,
         };
+        let (Name::Is(first) | Name::OrElse(first)) = name;
         let mut project = Project {
-            name: name.to_owned(),
+            name: first.to_owned(),
             description: None,
             services: BTreeMap::new(),
             volumes: BTreeMap::new(),
@@ -150,7 +120,12 @@ impl Reader<'_> {
             match key.name.as_str() {
                 // Obsolete; every file of the last ten years has another one.
                 "version" => {}
-                "name" => project.name = self.text(&at)?,
+                "name" => {
+                    let said = self.text(&at)?;
+                    if let Name::OrElse(_) = name {
+                        project.name = said;
+                    }
+                }
                 "services" => {
                     for (key, value) in self.map(&at)? {
                         if !values::is_name(&key.name) {
@@ -564,102 +539,6 @@ impl Reader<'_> {
             }
         }
         Ok(volume)
-    }
-
-    fn map<'n>(&self, at: &At<'n>) -> Outcome<&'n [(Key, Node)]> {
-        match &at.node.value {
-            Value::Map(map) => Ok(map),
-            _ => self.wrong(at, "keys with values belong here"),
-        }
-    }
-
-    /// Text, also where it looks like something else.
-    fn text(&self, at: &At<'_>) -> Outcome<String> {
-        let text = match &at.node.value {
-            Value::Text(text) => text.clone(),
-            Value::Number(text) => text.clone(),
-            Value::Bool(truth) => truth.to_string(),
-            _ => return self.wrong(at, "one value belongs here"),
-        };
-        let text = interpolate(&text).or_else(|message| self.wrong(at, message))?;
-        if text.contains('\0') {
-            return self.wrong(at, "it has a zero byte in it");
-        }
-        Ok(text)
-    }
-
-    fn parsed<T>(&self, at: &At<'_>, parse: impl Fn(&str) -> Result<T, String>) -> Outcome<T> {
-        // YAML takes an unquoted `no` for a truth, and `restart: no` is common.
-        let text = match at.node.value {
-            Value::Bool(false) => "no".to_owned(),
-            _ => self.text(at)?,
-        };
-        parse(&text).or_else(|message| self.wrong(at, message))
-    }
-
-    fn truth(&self, at: &At<'_>) -> Outcome<bool> {
-        match &at.node.value {
-            Value::Bool(truth) => Ok(*truth),
-            _ => self.wrong(at, "it is neither true nor false"),
-        }
-    }
-
-    /// The items of a list, or one value as a list of one.
-    fn each<'n, T>(&self, at: &At<'n>, read: impl Fn(&At<'n>) -> Outcome<T>) -> Outcome<Vec<T>> {
-        match &at.node.value {
-            Value::List(list) => {
-                let at = |node| At {
-                    key: at.key.clone(),
-                    node,
-                };
-                list.iter().map(|node| read(&at(node))).collect()
-            }
-            Value::Null => Ok(Vec::new()),
-            Value::Map(_) => self.wrong(at, "a list belongs here"),
-            _ => Ok(vec![read(at)?]),
-        }
-    }
-
-    fn texts(&self, at: &At<'_>) -> Outcome<Vec<String>> {
-        self.each(at, |at| self.text(at))
-    }
-
-    /// A command: a list of words, or a line that is split as a shell does it.
-    fn words(&self, at: &At<'_>) -> Outcome<Option<Vec<String>>> {
-        match &at.node.value {
-            Value::Null => Ok(None),
-            Value::List(_) => self.texts(at).map(Some),
-            _ => match shlex::split(&self.text(at)?) {
-                Some(words) => Ok(Some(words)),
-                None => self.wrong(at, "its quotes do not end"),
-            },
-        }
-    }
-
-    /// Pairs: a map, or a list of `NAME=value`.
-    fn pairs(&self, at: &At<'_>) -> Outcome<BTreeMap<String, String>> {
-        let mut pairs = BTreeMap::new();
-        if let Value::Map(map) = &at.node.value {
-            for (key, value) in map {
-                let it = at.below(&key.name, value);
-                if value.value == Value::Null {
-                    return self.wrong(&it, "it has no value");
-                }
-                pairs.insert(key.name.clone(), self.text(&it)?);
-            }
-            return Ok(pairs);
-        }
-        for pair in self.texts(at)? {
-            let Some((name, value)) = pair.split_once('=').filter(|(name, _)| !name.is_empty())
-            else {
-                return self.wrong(
-                    at,
-                    format!("\"{pair}\" has no value; write it as NAME=value"),
-                );
-            };
-            pairs.insert(name.to_owned(), value.to_owned());
-        }
-        Ok(pairs)
     }
 }
 

@@ -4,7 +4,7 @@ use super::*;
 use crate::project::Restart;
 
 fn parse(text: &str) -> Result<Project, String> {
-    Project::parse("app.yaml", "app", text).map_err(|problem| problem.to_string())
+    Project::parse("app.yaml", Name::OrElse("app"), text).map_err(|problem| problem.to_string())
 }
 
 /// The service `a` with these lines.
@@ -238,11 +238,20 @@ fn the_catalogue_is_read() {
         let path = entry.unwrap().path();
         let name = path.file_stem().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).unwrap();
-        let project = Project::parse(&path.display().to_string(), &name, &text).unwrap();
+        let project = Project::parse(&path.display().to_string(), Name::Is(&name), &text).unwrap();
         assert!(project.description.is_some(), "{name}");
         count += 1;
     }
     assert!(count > 0);
+}
+
+#[test]
+fn a_name_that_is_given_counts_more_than_the_files() {
+    let text = "name: shop\nservices: {a: {image: x}}";
+    let named = |name| Project::parse("f", name, text).map(|it| it.name);
+    assert_eq!(named(Name::OrElse("web")).unwrap(), "shop");
+    assert_eq!(named(Name::Is("web")).unwrap(), "web");
+    assert!(named(Name::Is("../web")).is_err());
 }
 
 #[test]

@@ -242,9 +242,10 @@ fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Name;
 
     fn first(text: &str) -> Container {
-        let project = Project::parse("f", "app", text).unwrap();
+        let project = Project::parse("f", Name::Is("app"), text).unwrap();
         let (name, service) = project.services.iter().next().unwrap();
         container(&project, name, service)
     }

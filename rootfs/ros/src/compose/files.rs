@@ -7,7 +7,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rubus_compose::Project;
+use rubus_compose::{Name, Project};
 use rubus_config::{files, paths};
 
 /// What the name of a file ends with.
@@ -78,7 +78,7 @@ impl Files {
             fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         Ok(Some(Project::parse(
             &path.display().to_string(),
-            name,
+            Name::Is(name),
             &text,
         )?))
     }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     fn project(name: &str) -> Project {
-        Project::parse("f", name, "services: {a: {image: x}}").unwrap()
+        Project::parse("f", Name::Is(name), "services: {a: {image: x}}").unwrap()
     }
 
     #[test]
@@ -143,6 +143,16 @@ mod tests {
         assert_eq!((mode(&path), mode(&path.join("web.yaml"))), (0o700, 0o600));
         files.forget("web").unwrap();
         assert!(files.names().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_name_that_a_file_is_kept_under_counts_more_than_what_it_says() {
+        let host = tempfile::tempdir().unwrap();
+        let files = Files::of(host.path());
+        let text = "name: shop\nservices: {a: {image: x}}";
+        files.keep(&project("web"), text).unwrap();
+        assert_eq!(files.load("web").unwrap().unwrap(), project("web"));
+        assert_eq!(files.load("shop").unwrap(), None);
     }
 
     #[test]

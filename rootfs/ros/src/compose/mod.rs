@@ -14,7 +14,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use rubus_compose::plan::{self, Existing, Present, Step};
-use rubus_compose::{Condition, Project, request};
+use rubus_compose::{Condition, Name, Project, request};
 use rubus_config::paths;
 use rubus_service::status::{State, Status};
 use serde_json::json;
@@ -80,14 +80,16 @@ impl Projects {
             return Ok(Vec::new());
         }
         let containers = self.engine.containers(request::PROJECT, None);
-        let statuses = names.keys().map(|name| {
+        let statuses = names.iter().map(|(name, origin)| {
             let project = match self.load(name) {
                 Ok(project) => project,
                 Err(error) => return broken(name, &format!("{error:#}")),
             };
-            match &containers {
-                Ok(containers) => state::of(&project, &of_project(containers, name)),
-                Err(error) => Status {
+            match (&containers, origin) {
+                (Ok(containers), _) => state::of(&project, &of_project(containers, name)),
+                // Most of these nobody has asked for.
+                (Err(_), Origin::Catalogue) => state::of(&project, &[]),
+                (Err(error), Origin::Own) => Status {
                     state: State::Waiting,
                     reason: error.to_string(),
                     ..state::of(&project, &[])
@@ -106,16 +108,13 @@ impl Projects {
         let usual = ["compose", "docker-compose"].contains(&stem.as_str());
         let parent = add.file.parent().and_then(Path::file_name);
         // As Compose does it: a file of the usual name is called by its folder.
-        let name = match (&add.name, parent) {
-            (Some(name), _) => name.clone(),
-            (None, Some(folder)) if usual => folder.to_string_lossy().to_lowercase(),
+        let usual_name = match parent {
+            Some(folder) if usual => folder.to_string_lossy().to_lowercase(),
             _ => stem,
         };
-        let mut project = Project::parse(&shown, &name, &text)?;
-        if let Some(name) = &add.name {
-            // It counts more than what the file says.
-            project.name.clone_from(name);
-        }
+        let name = add.name.as_deref();
+        let name = name.map_or(Name::OrElse(&usual_name), Name::Is);
+        let project = Project::parse(&shown, name, &text)?;
         let name = &project.name;
         if system.contains(name) {
             bail!("{name} is a system service; choose another name with `--name`");
@@ -154,6 +153,7 @@ impl Projects {
         }
         let steps = match change {
             Change::Up | Change::Restart => {
+                present.images = self.images(&project)?;
                 plan::up(&project, &present).map_err(|error| anyhow!("{name}: {error}"))?
             }
             Change::Down => plan::down(&project, &present),
@@ -237,6 +237,7 @@ impl Projects {
         project.with_context(|| format!("there is no service {name}"))
     }
 
+    /// What there is of a project, but for images.
     fn present(&self, project: &Project) -> Result<Present> {
         let listed = self
             .engine
@@ -249,18 +250,23 @@ impl Projects {
             hash: label(it, request::HASH),
             running: matches!(it.state.as_str(), "running" | "restarting"),
         });
+        Ok(Present {
+            containers: containers.collect(),
+            images: BTreeSet::new(),
+            network: self.engine.has_network(&project.network_name())?,
+            volumes: self.engine.volumes()?.into_iter().collect(),
+        })
+    }
+
+    /// Which images of a project the engine has.
+    fn images(&self, project: &Project) -> Result<BTreeSet<String>> {
         let mut images = BTreeSet::new();
         for service in project.services.values() {
             if self.engine.has_image(&service.image)? {
                 images.insert(service.image.clone());
             }
         }
-        Ok(Present {
-            containers: containers.collect(),
-            images,
-            network: self.engine.has_network(&project.network_name())?,
-            volumes: self.engine.volumes()?.into_iter().collect(),
-        })
+        Ok(images)
     }
 
     fn execute(&self, project: &Project, steps: Vec<Step>, output: Output) -> Result<()> {

@@ -98,6 +98,8 @@ pub(crate) fn name(container: &Listed) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use rubus_compose::Name;
+
     use super::*;
 
     fn listed(state: &str, status: &str) -> Listed {
@@ -114,7 +116,7 @@ mod tests {
         let services: String = (0..services)
             .map(|i| format!("s{i}: {{image: x{i}}}, "))
             .collect();
-        Project::parse("f", "web", &format!("services: {{{services}}}")).unwrap()
+        Project::parse("f", Name::Is("web"), &format!("services: {{{services}}}")).unwrap()
     }
 
     #[test]
