@@ -1,6 +1,5 @@
 //! `ros service exec`: a command inside a service.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, IsTerminal};
@@ -32,10 +31,7 @@ pub(crate) fn run(client: &Client, exec: &Exec) -> Result<()> {
     }
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let term = std::env::var_os("TERM");
-    // What the runtime does not tell is not needed to look into a service.
-    let definition = client.definition(&exec.name);
-    let environment = definition.map_or_else(|_| BTreeMap::new(), |it| it.environment);
-    let arguments = arguments(exec, terminal, term.as_ref(), &environment);
+    let arguments = arguments(exec, terminal, term.as_ref());
 
     let mounts = File::open(NODE_MOUNTS)
         .with_context(|| format!("cannot open {NODE_MOUNTS}, the mounts of the node"))?;
@@ -68,13 +64,10 @@ fn is_name(name: &str) -> bool {
 }
 
 /// The arguments of the OCI runtime. A terminal inside knows which one it is;
-/// crun takes what it is given for the whole environment.
-fn arguments(
-    exec: &Exec,
-    terminal: bool,
-    term: Option<&OsString>,
-    environment: &BTreeMap<String, String>,
-) -> Vec<OsString> {
+/// crun takes what it is given for the whole environment, so that commands are
+/// found only with a `PATH` too. The service's own variables do not go along:
+/// they may be secret, and everybody sees arguments.
+fn arguments(exec: &Exec, terminal: bool, term: Option<&OsString>) -> Vec<OsString> {
     let tty = match exec.tty {
         Tty::Auto => terminal,
         Tty::Always => true,
@@ -86,9 +79,6 @@ fn arguments(
         arguments.push("--tty".into());
         if let Some(term) = term {
             arguments.push(format!("--env=PATH={PATH}").into());
-            for (name, value) in environment {
-                arguments.push(format!("--env={name}={value}").into());
-            }
             let mut variable = OsString::from("--env=TERM=");
             variable.push(term);
             arguments.push(variable);
@@ -116,12 +106,7 @@ mod tests {
     #[test]
     fn the_command_goes_to_the_oci_runtime_word_by_word() {
         assert_eq!(
-            arguments(
-                &exec(Tty::Auto),
-                false,
-                Some(&"linux".into()),
-                &BTreeMap::new()
-            ),
+            arguments(&exec(Tty::Auto), false, Some(&"linux".into())),
             [
                 "--root",
                 "/run/rubus/crun",
@@ -137,8 +122,7 @@ mod tests {
     #[test]
     fn a_terminal_goes_along_when_there_is_one_or_it_is_asked_for() {
         let has_tty = |tty, terminal| {
-            arguments(&exec(tty), terminal, None, &BTreeMap::new())
-                .contains(&OsString::from("--tty"))
+            arguments(&exec(tty), terminal, None).contains(&OsString::from("--tty"))
         };
         assert!(has_tty(Tty::Auto, true));
         assert!(!has_tty(Tty::Auto, false));
@@ -148,11 +132,9 @@ mod tests {
 
     #[test]
     fn a_terminal_brings_its_name() {
-        let environment = BTreeMap::from([("A".to_owned(), "b c".to_owned())]);
-        let arguments = arguments(&exec(Tty::Auto), true, Some(&"xterm".into()), &environment);
+        let arguments = arguments(&exec(Tty::Auto), true, Some(&"xterm".into()));
         let path = format!("--env=PATH={PATH}");
-        let expected = ["--tty", &path, "--env=A=b c", "--env=TERM=xterm", "ntp"];
-        assert_eq!(arguments[3..8], expected);
+        assert_eq!(arguments[3..7], ["--tty", &path, "--env=TERM=xterm", "ntp"]);
     }
 
     #[test]
