@@ -12,12 +12,10 @@ use std::{
 };
 
 use nix::sys::signal::Signal;
-use rubus_config::files;
+use rubus_config::{files, paths::ENGINE_SOCKET};
 
 use crate::{supervisor::Program, terminals::Terminal};
 
-/// Where the Docker engine listens; the folder is shared with it.
-const ENGINE_SOCKET: &str = "/run/rubus/docker/docker.sock";
 /// Where everyone looks for it.
 const USUAL_SOCKET: &str = "/run/docker.sock";
 

@@ -12,13 +12,11 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use rubus_config::files;
+use rubus_config::{files, paths::ENGINE_SOCKET};
 use serde_json::{Map, Value, json};
 
 use crate::{MERGED, api};
 
-/// The engine's socket.
-const SOCKET: &str = "/run/rubus/docker/docker.sock";
 /// Which containers are to run again; here it outlives the engine, and does not
 /// outlive the node.
 const NOTE: &str = "/run/rubus/docker/switch.json";
@@ -68,7 +66,7 @@ pub(crate) fn gate(back: bool) -> Result<(), String> {
 }
 
 fn running() -> Result<Vec<Expected>, String> {
-    let socket = Path::new(SOCKET);
+    let socket = Path::new(ENGINE_SOCKET);
     let list = api::get(socket, "/containers/json")?.unwrap_or_default();
     let mut expected = Vec::new();
     for container in list.as_array().into_iter().flatten() {
@@ -163,7 +161,7 @@ fn reload(pid: i32) -> Result<(), String> {
         .map_err(|error| format!("cannot reload dockerd: {error}"))?;
     let end = Instant::now() + RELOAD_TIME;
     loop {
-        let info = api::get(Path::new(SOCKET), "/info")?.unwrap_or_default();
+        let info = api::get(Path::new(ENGINE_SOCKET), "/info")?.unwrap_or_default();
         if info["LiveRestoreEnabled"] == false {
             return Ok(());
         }
@@ -212,7 +210,7 @@ struct Missing {
 fn look(expected: &[Expected]) -> Result<Vec<Missing>, String> {
     let mut missing = Vec::new();
     for Expected { id, name } in expected {
-        let container = api::get(Path::new(SOCKET), &format!("/containers/{id}/json"))?;
+        let container = api::get(Path::new(ENGINE_SOCKET), &format!("/containers/{id}/json"))?;
         missing.extend(is_missing(name, container.as_ref()));
     }
     Ok(missing)

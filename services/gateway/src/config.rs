@@ -65,7 +65,7 @@ impl Config {
             secrets: path("secret_mount_path", "/run/secrets"),
             scale_from_zero: text("scale_from_zero").is_some_and(|value| value == "true"),
             namespace: text("function_namespace").unwrap_or_else(|| "openfaas-fn".to_owned()),
-            docker_socket: path("DOCKER_SOCKET", "/run/rubus/docker/docker.sock"),
+            docker_socket: path("DOCKER_SOCKET", rubus_config::paths::ENGINE_SOCKET),
             functions: path("functions_path", rubus_config::paths::FUNCTIONS),
             state,
             health_socket: text("health_socket").map(PathBuf::from),

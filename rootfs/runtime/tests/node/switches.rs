@@ -22,6 +22,8 @@ fn runs(who: &str) -> String {
     )
 }
 
+/// Says who is made ready to stop.
+const DRAIN: &str = "[switch]\ndrain = [\"/bin/sh\", \"-c\", \"echo drain of $(cat /shared/runs) >> /shared/history\"]\n";
 /// Healthy when the script made itself so.
 const HEALTH: &str = "restart = \"always\"\n[health]\nexec = [\"/bin/cat\", \"/shared/runs\"]\ninterval = \"200ms\"\nretries = 2\n";
 
@@ -129,10 +131,9 @@ fn the_new_one_replaces_the_old_one_for_good() {
 
 #[test]
 fn commands_around_it_run_in_the_old_and_in_the_new_one() {
-    let mut node = node(
-        "[switch]\ndrain = [\"/bin/sh\", \"-c\", \"echo drain of $(cat /shared/runs) >> /shared/history\"]\n\
-         gate = [\"/bin/sh\", \"-c\", \"echo gate of $(cat /shared/runs) >> /shared/history; echo all 3 run again, $0 in $HOME\"]\n",
-    );
+    let mut node = node(&format!(
+        "{DRAIN}gate = [\"/bin/sh\", \"-c\", \"echo gate of $(cat /shared/runs) >> /shared/history; echo all 3 run again, $0 in $HOME\"]\n"
+    ));
     node.boot();
     is_up(&node, "one");
     let outcome = switch(&node, "two");
@@ -152,10 +153,9 @@ fn commands_around_it_run_in_the_old_and_in_the_new_one() {
 
 #[test]
 fn when_the_gate_is_shut_the_old_one_comes_back() {
-    let mut node = node(
-        "[switch]\ndrain = [\"/bin/sh\", \"-c\", \"echo drain of $(cat /shared/runs) >> /shared/history\"]\n\
-         gate = [\"/bin/sh\", \"-c\", \"[ $0 = back ] || { echo web does not run >&2; exit 1; }\"]\n",
-    );
+    let mut node = node(&format!(
+        "{DRAIN}gate = [\"/bin/sh\", \"-c\", \"[ $0 = back ] || {{ echo web does not run >&2; exit 1; }}\"]\n"
+    ));
     node.boot();
     is_up(&node, "one");
     let outcome = switch(&node, "two");
