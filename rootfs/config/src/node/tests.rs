@@ -288,6 +288,18 @@ fn the_runtime_is_told_of_a_trial_before_services_see_it() {
 }
 
 #[test]
+fn a_trial_that_cannot_be_shown_to_all_is_shown_to_nobody() {
+    let (_folders, node) = Folders::new();
+    set(&node, "ssh.port", "24").unwrap();
+    let of_console = node.inside("/run/rubus/settings/console/settings.json");
+    fs::remove_file(&of_console).unwrap();
+    fs::create_dir(&of_console).unwrap();
+    assert!(try_set(&node, "ssh.port", "25", || Ok(())).is_err());
+    assert_eq!(rendered(&node)["ssh"]["port"], 24);
+    assert_eq!(node.trial().unwrap(), None);
+}
+
+#[test]
 fn a_damaged_trial_is_told_and_the_stored_settings_count() {
     let (folders, node) = Folders::new();
     set(&node, "ssh.port", "24").unwrap();

@@ -63,6 +63,9 @@ impl Node {
             .map_err(ChangeError::Unwatched)
             .and_then(|()| self.render(&edited.settings).map_err(not_written));
         if let Err(error) = shown {
+            // Some may have been shown already; what prevents that prevents
+            // this too, and what went wrong first is what is told.
+            let _ = self.show_old(schema);
             self.remove_trial()?;
             return Err(error);
         }
