@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use rubus_config::{image::ImageInfo, paths};
-use rubus_service::{Identity, mounts, oci};
+use rubus_service::{Identity, ImageConfig, mounts, oci};
 
 use super::{plan::Plan, requests};
 use crate::{
@@ -16,7 +16,6 @@ use crate::{
     debian::deb::Control,
     functions,
     kernel::{Kernel, firmware::Firmware},
-    oci as image,
     programs::Programs,
     services::Bundle,
     tree::{Kind, Node, Tree},
@@ -34,7 +33,7 @@ pub(super) struct Pulled {
     /// Its layers as one tree.
     pub(super) tree: Tree,
     /// What it says about running it.
-    pub(super) config: image::Config,
+    pub(super) config: ImageConfig,
 }
 
 /// What the system root is made of.
@@ -111,7 +110,7 @@ impl Pieces<'_> {
     fn bundle(&self, bundle: &Bundle, system: &Tree) -> Result<Tree> {
         let image = self.images.get(&bundle.folder);
         let completed = image
-            .map(|image| service::complete(&bundle.service, &image.config))
+            .map(|image| bundle.service.completed(&image.config))
             .transpose()?;
         let service = completed.as_ref().unwrap_or(&bundle.service);
         let program = match &service.krate {

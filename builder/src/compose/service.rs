@@ -1,6 +1,6 @@
 //! The root filesystem of a service.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use rubus_service::Service;
 
 use super::{
@@ -8,10 +8,7 @@ use super::{
     dpkg::{self, Installed},
     glob, skeleton,
 };
-use crate::{
-    oci,
-    tree::{Content, Node, Tree},
-};
+use crate::tree::{Content, Node, Tree};
 
 /// What the root of a service is made of.
 #[derive(Debug)]
@@ -33,40 +30,6 @@ pub struct Program {
     pub name: String,
     /// The executable.
     pub content: Content,
-}
-
-/// Completes a definition with what its image says about running it: what the
-/// definition says itself counts more. A command replaces entry point and
-/// arguments together, as half of each seldom fits.
-///
-/// # Errors
-/// When neither says what is run, or the image says impossible things.
-pub fn complete(service: &Service, image: &oci::Config) -> Result<Service> {
-    let mut service = service.clone();
-    if service.command.is_empty() {
-        service.command = image.entrypoint.iter().chain(&image.cmd).cloned().collect();
-    }
-    ensure!(
-        service.command.first().is_some_and(|it| !it.is_empty()),
-        "its image does not say what is run; add `command` to its service.toml"
-    );
-    for variable in &image.env {
-        let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
-        ensure!(!name.is_empty(), "its image sets a variable without a name");
-        if !service.environment.contains_key(name) {
-            let (name, value) = (name.to_owned(), value.to_owned());
-            service.environment.insert(name, value);
-        }
-    }
-    if service.user.is_none() && !image.user.is_empty() {
-        service.user = Some(image.user.clone());
-    }
-    if service.working_dir.is_none() && !image.working_dir.is_empty() {
-        // Some builders write it relative to the root, as Docker allows.
-        let folder = image.working_dir.trim_start_matches('/');
-        service.working_dir = Some(format!("/{folder}"));
-    }
-    Ok(service)
 }
 
 /// Composes the root of a service.
@@ -142,48 +105,6 @@ mod tests {
     fn service(text: &str) -> Service {
         let head = "description = \"x\"\nkind = \"daemon\"\ncommand = [\"x\"]\n";
         toml::from_str(&format!("{head}{text}")).unwrap()
-    }
-
-    fn image(json: &str) -> oci::Config {
-        serde_json::from_str(json).unwrap()
-    }
-
-    #[test]
-    fn an_image_says_what_the_definition_does_not() {
-        let image = image(
-            r#"{ "Entrypoint": ["/app"], "Cmd": ["-v"], "User": "7:8", "WorkingDir": "/srv",
-                 "Env": ["PATH=/opt", "A=image", "EMPTY"] }"#,
-        );
-        let mut bare = service("environment = { A = \"own\", B = \"c\" }");
-        bare.command.clear();
-        let completed = complete(&bare, &image).unwrap();
-        assert_eq!(completed.command, ["/app", "-v"]);
-        assert_eq!(completed.user(), "7:8");
-        assert_eq!(completed.working_dir.as_deref(), Some("/srv"));
-        let environment: Vec<_> = completed.environment.iter().collect();
-        let expected = [("A", "own"), ("B", "c"), ("EMPTY", ""), ("PATH", "/opt")];
-        assert!(
-            environment
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str()))
-                .eq(expected),
-            "{environment:?}"
-        );
-
-        let named = service("user = \"root\"\nworking_dir = \"/\"");
-        let completed = complete(&named, &image).unwrap();
-        assert_eq!(completed.command, ["x"]);
-        assert_eq!(completed.user(), "root");
-        assert_eq!(completed.working_dir.as_deref(), Some("/"));
-    }
-
-    #[test]
-    fn an_image_without_a_command_needs_one() {
-        let mut bare = service("");
-        bare.command.clear();
-        let error = complete(&bare, &image("{}")).unwrap_err().to_string();
-        assert!(error.contains("add `command`"), "{error}");
-        assert!(complete(&bare, &image(r#"{"Cmd": ["a"], "Env": ["=b"]}"#)).is_err());
     }
 
     fn tree(paths: &[&str]) -> Tree {

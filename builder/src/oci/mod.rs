@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use oci_client::Reference;
-use serde::Deserialize;
+use rubus_service::ImageConfig;
 
 pub use self::{auth::Credentials, registry::Registry};
 use crate::{cache::Cache, digest::Digest, tree::Tree};
@@ -20,39 +20,9 @@ pub const PLATFORM: &str = "linux/arm64";
 #[derive(Clone, Debug)]
 pub struct Image {
     /// What it says about running it.
-    pub config: Config,
+    pub config: ImageConfig,
     name: String,
     layers: Vec<Layer>,
-}
-
-/// What an image says about running it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct Config {
-    /// User, or `user:group`, by name or number.
-    #[serde(deserialize_with = "or_default")]
-    pub user: String,
-    /// `NAME=value`.
-    #[serde(deserialize_with = "or_default")]
-    pub env: Vec<String>,
-    /// What is run.
-    #[serde(deserialize_with = "or_default")]
-    pub entrypoint: Vec<String>,
-    /// Arguments to it, or what is run if there is no entry point.
-    #[serde(deserialize_with = "or_default")]
-    pub cmd: Vec<String>,
-    /// Where it is run.
-    #[serde(deserialize_with = "or_default")]
-    pub working_dir: String,
-}
-
-/// Docker writes `null` for what is not set.
-fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: serde::Deserializer<'de>,
-    T: Default + Deserialize<'de>,
-{
-    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[derive(Clone, Debug)]
@@ -156,13 +126,5 @@ mod tests {
         }
         assert!(compression("application/vnd.wasm").is_err());
         assert!(compression("application/vnd.oci.image.layer.v1.tar+gzip+encrypted").is_err());
-    }
-
-    #[test]
-    fn what_an_image_does_not_say_is_empty() {
-        let config: Config =
-            serde_json::from_str(r#"{"Env":["A=b"],"Cmd":null,"Labels":{}}"#).unwrap();
-        assert_eq!(config.env, ["A=b"]);
-        assert_eq!(config.cmd, Vec::<String>::new());
     }
 }

@@ -13,12 +13,11 @@ use oci_client::{
         OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageManifest, OciManifest,
     },
 };
+use rubus_service::ImageConfig;
 use serde::Deserialize;
 use tokio::runtime::Runtime;
 
-use super::{
-    Config, Credentials, Image, Layer, PLATFORM, compression, parse_digest, parse_reference,
-};
+use super::{Credentials, Image, Layer, PLATFORM, compression, parse_digest, parse_reference};
 use crate::{
     cache::{Cache, Claim, Partial},
     digest::Digest,
@@ -60,7 +59,7 @@ struct ConfigFile {
     #[serde(default)]
     os: String,
     #[serde(default)]
-    config: Option<Config>,
+    config: Option<ImageConfig>,
 }
 
 impl<'a> Registry<'a> {

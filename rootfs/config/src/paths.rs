@@ -26,6 +26,9 @@ pub const FUNCTIONS: &str = "/usr/share/rubus/functions";
 pub const CATALOGUE: &str = "/usr/share/rubus/catalogue";
 /// Compose files that were added on the node, for root only.
 pub const COMPOSE: &str = "/var/lib/rubus/compose";
+/// Services that were added on the node, for root only: one folder each, as
+/// those of [`SERVICES`].
+pub const OWN_SERVICES: &str = "/var/lib/rubus/services";
 /// Where the user's engine listens.
 pub const ENGINE_SOCKET: &str = "/run/rubus/docker/docker.sock";
 /// Modules that `init` loads in the system root, one name a line.

@@ -22,6 +22,10 @@ pub(crate) enum Call {
         follow: bool,
     },
     Definition(String),
+    /// Takes in a service that was begun on the node.
+    Add(String),
+    /// Removes one that was added.
+    Remove(String),
     ReadSettings,
     /// The variants of a service.
     Variants(String),
@@ -50,7 +54,11 @@ pub(crate) fn route(request: &Request) -> Result<Call, Failure> {
     let path: Vec<&str> = path.trim_matches('/').split('/').collect();
     let (call, method) = match path[..] {
         ["v1", "services"] => (Call::List, "GET"),
-        ["v1", "services", name] => (Call::Show(name.to_owned()), "GET"),
+        ["v1", "services", name] => match request.method.as_str() {
+            "PUT" => (Call::Add(name.to_owned()), "PUT"),
+            "DELETE" => (Call::Remove(name.to_owned()), "DELETE"),
+            _ => (Call::Show(name.to_owned()), "GET"),
+        },
         ["v1", "services", name, "start"] => (Call::Start(name.to_owned()), "POST"),
         ["v1", "services", name, "stop"] => (Call::Stop(name.to_owned()), "POST"),
         ["v1", "services", name, "restart"] => (Call::Restart(name.to_owned()), "POST"),
@@ -179,6 +187,11 @@ mod tests {
             ask("POST", "/v1/settings/reload", ""),
             Ok(Call::ReadSettings)
         );
+        assert_eq!(ask("PUT", "/v1/services/ntp", ""), Ok(Call::Add(name())));
+        assert_eq!(
+            ask("DELETE", "/v1/services/ntp", ""),
+            Ok(Call::Remove(name()))
+        );
         assert_eq!(ask("GET", "/v1/boot", ""), Ok(Call::Boot));
         let logs = |tail, follow| {
             Ok(Call::Logs {
@@ -243,6 +256,7 @@ mod tests {
         assert_eq!(ask("GET", "/", ""), Err(404));
         assert_eq!(ask("GET", "/v2/services", ""), Err(404));
         assert_eq!(ask("POST", "/v1/services", ""), Err(405));
+        assert_eq!(ask("POST", "/v1/services/ntp", ""), Err(405));
         assert_eq!(ask("GET", "/v1/services/ntp/start", ""), Err(405));
         assert_eq!(ask("GET", "/v1/settings/reload", ""), Err(405));
         assert_eq!(ask("GET", "/v1/power", ""), Err(405));

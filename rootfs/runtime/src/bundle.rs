@@ -12,15 +12,50 @@ use rubus_config::settings::Settings;
 use rubus_service::{Root, Service, mounts::MountPoint, oci::Config};
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use crate::{options::Options, report::report, variants::read_service};
+use crate::{options::Options, own, report::report, variants::read_service};
 
 /// Missing folders below these are made when a service binds them.
 const MADE_BELOW: [&str; 3] = ["/var/lib/rubus/", "/data/", "/run/"];
 
-/// Reads all services, each with whether it is enabled. One that cannot be
-/// read is told about and left out: the others have to run.
-pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
+/// A service that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Found {
+    pub(crate) service: Service,
+    pub(crate) enabled: bool,
+    /// Where it is.
+    pub(crate) bundle: PathBuf,
+}
+
+/// Reads all services: those of the image, and those that were added. One of
+/// the image that cannot be read is told about and left out: the others have to
+/// run.
+pub(crate) fn load(options: &Options) -> Vec<Found> {
     let chosen = settings(options).map_or_else(BTreeMap::new, |it| it.services);
+    let of_image = of_image(options);
+    let is_of_image = |name: &str| options.services.join(name).exists();
+    let added = own::load(options, is_of_image);
+    let found = |service: Service, folder: &Path| Found {
+        enabled: is_enabled(&service, &chosen),
+        bundle: folder.join(&service.name),
+        service,
+    };
+    let mut all: Vec<Found> = of_image
+        .into_iter()
+        .map(|service| found(service, &options.services))
+        .collect();
+    let folder = options.own_services();
+    all.extend(added.into_iter().map(|service| found(service, &folder)));
+    all.sort_by(|a, b| a.service.name.cmp(&b.service.name));
+    all
+}
+
+/// Whether a service starts by itself: the settings decide, else what it says.
+pub(crate) fn is_enabled(service: &Service, chosen: &BTreeMap<String, bool>) -> bool {
+    let chosen = chosen.get(&service.name).copied();
+    chosen.unwrap_or(service.enabled)
+}
+
+fn of_image(options: &Options) -> Vec<Service> {
     let mut services = Vec::new();
     let entries = match fs::read_dir(&options.services) {
         Ok(entries) => entries,
@@ -35,20 +70,13 @@ pub(crate) fn load(options: &Options) -> Vec<(Service, bool)> {
     for entry in entries.flatten() {
         let path = entry.path();
         match read_service(&path, &entry.file_name().to_string_lossy()) {
-            Ok(service) => {
-                let enabled = chosen
-                    .get(&service.name)
-                    .copied()
-                    .unwrap_or(service.enabled);
-                services.push((service, enabled));
-            }
+            Ok(service) => services.push(service),
             Err(error) => report(format_args!(
                 "cannot read {}: {error}; this service does not run",
                 path.join("service.json").display()
             )),
         }
     }
-    services.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
     services
 }
 
@@ -70,6 +98,9 @@ pub(crate) fn settings(options: &Options) -> Option<Settings> {
 
 /// Makes what has to be there before a service starts from its bundle.
 pub(crate) fn prepare(options: &Options, bundle: &Path, service: &Service) -> Result<(), String> {
+    if bundle.starts_with(options.own_services()) {
+        own::check(bundle, &service.name)?;
+    }
     make_sources(bundle, service)?;
     if service.root != Root::ReadOnly {
         mount_writable_root(options, bundle, service)
@@ -83,7 +114,7 @@ pub(crate) fn clear(options: &Options, service: &Service) {
     if service.root == Root::ReadOnly {
         return;
     }
-    let (root, layer) = writable_root(options, service);
+    let (root, layer) = (root_of(options, service), volatile_layer(options, service));
     // Neither is there when the service never got as far as to start.
     let _ = rustix::mount::unmount(&root, UnmountFlags::DETACH);
     if service.root == Root::Volatile {
@@ -131,21 +162,37 @@ fn owner(bundle: &Path) -> Option<(u32, u32)> {
     Some((user.uid, user.gid))
 }
 
-/// Where the root is mounted, and the folder of the layer over it. Variants do
-/// not share what they keep: each has been written over another root.
-fn writable_root(options: &Options, service: &Service) -> (PathBuf, PathBuf) {
-    let roots = options.roots();
-    let layer = match (service.root, &service.variant) {
-        (Root::Kept, Some(variant)) => options.kept_roots().join(&service.name).join(variant),
-        (Root::Kept, None) => options.kept_roots().join(&service.name),
-        _ => roots.join(format!(".{}", service.name)),
-    };
-    (roots.join(&service.name), layer)
+/// Where a writable root is mounted.
+fn root_of(options: &Options, service: &Service) -> PathBuf {
+    options.roots().join(&service.name)
+}
+
+/// The layer over a root that lies in memory.
+fn volatile_layer(options: &Options, service: &Service) -> PathBuf {
+    options.roots().join(format!(".{}", service.name))
+}
+
+/// The layer over a root that is kept. Variants do not share what they keep:
+/// each has been written over another root. For the same reason that of an
+/// added service goes with the service.
+fn kept_layer(options: &Options, bundle: &Path, service: &Service) -> PathBuf {
+    if bundle.starts_with(options.own_services()) {
+        return bundle.join("kept");
+    }
+    let layer = options.kept_roots().join(&service.name);
+    match &service.variant {
+        Some(variant) => layer.join(variant),
+        None => layer,
+    }
 }
 
 fn mount_writable_root(options: &Options, bundle: &Path, service: &Service) -> io::Result<()> {
     clear(options, service);
-    let (root, layer) = writable_root(options, service);
+    let root = root_of(options, service);
+    let layer = match service.root {
+        Root::Kept => kept_layer(options, bundle, service),
+        _ => volatile_layer(options, service),
+    };
     let (upper, work) = (layer.join("upper"), layer.join("work"));
     for folder in [&root, &upper, &work] {
         fs::create_dir_all(folder)?;
@@ -204,7 +251,7 @@ mod tests {
         fs::write(options.config(), r#"{"services":{"b":false,"c":true}}"#).unwrap();
         let loaded: Vec<(String, bool)> = load(&options)
             .into_iter()
-            .map(|(s, e)| (s.name, e))
+            .map(|it| (it.service.name, it.enabled))
             .collect();
         let expected = [("a", true), ("b", false), ("c", true)];
         assert_eq!(loaded, expected.map(|(n, e)| (n.to_owned(), e)));
@@ -222,6 +269,7 @@ mod tests {
         fs::write(options.config(), "{").unwrap();
         let loaded = load(&options);
         assert_eq!(loaded.len(), 1);
-        assert_eq!((loaded[0].0.name.as_str(), loaded[0].1), ("good", true));
+        let found = &loaded[0];
+        assert_eq!((found.service.name.as_str(), found.enabled), ("good", true));
     }
 }

@@ -173,6 +173,15 @@ impl Clients {
         }
     }
 
+    /// Ends the logs of a service that is no more.
+    pub(crate) fn end_logs(&mut self, unit: usize) {
+        for client in self.clients.values_mut() {
+            if matches!(&client.stage, Stage::Log(reading) if reading.unit == unit) {
+                client.stage = Stage::Answer;
+            }
+        }
+    }
+
     /// Answers the wishes that `judge` has an answer to.
     pub(crate) fn fulfil(&mut self, judge: impl Fn(Wish) -> Option<Result<Vec<u8>, Failure>>) {
         for client in self.clients.values_mut() {

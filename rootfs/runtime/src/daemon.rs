@@ -49,7 +49,7 @@ pub(crate) struct Daemon {
     /// What follows from what happened around switches, and is to be done.
     pub(crate) switch_effects: Vec<(usize, switch::Effect)>,
     /// By the number of the service; `None` where it could not be made.
-    logs: Vec<Option<Log>>,
+    pub(crate) logs: Vec<Option<Log>>,
     scratch: Scratch,
     pub(crate) keeper: Keeper,
     /// Streams that have more to read at once.
@@ -102,7 +102,10 @@ impl Daemon {
         let reactor = Reactor::new()?;
         let (signals, terminated) = catch_signals()?;
         reactor.add(&signals, Token::Signal)?;
-        let supervisor = Supervisor::new(bundle::load(&options));
+        let found = bundle::load(&options);
+        let bundles = found.iter().map(|it| it.bundle.clone()).collect();
+        let services = found.into_iter().map(|it| (it.service, it.enabled));
+        let supervisor = Supervisor::new(services);
         let keeper = Keeper::new(&options);
         if bundle::settings(&options).is_some_and(|it| it.logging.persist) {
             keeper.restore_all(&options.logs(), &supervisor);
@@ -110,10 +113,6 @@ impl Daemon {
         let logs = supervisor
             .units()
             .map(|(index, unit)| open_log(&options, &reactor, index, &unit.service.name))
-            .collect();
-        let bundles = supervisor
-            .units()
-            .map(|(_, unit)| options.services.join(&unit.service.name))
             .collect();
         Ok(Daemon {
             clients: Clients::listen(&options.socket(), &reactor)?,
@@ -564,7 +563,13 @@ fn catch_signals() -> io::Result<(UnixStream, Arc<AtomicBool>)> {
     Ok((reader, terminated))
 }
 
-fn open_log(options: &Options, reactor: &Reactor, unit: usize, name: &str) -> Option<Log> {
+/// Opens the log of a service and listens to it.
+pub(crate) fn open_log(
+    options: &Options,
+    reactor: &Reactor,
+    unit: usize,
+    name: &str,
+) -> Option<Log> {
     let open = || -> io::Result<Log> {
         let log = Log::open(&options.logs(), name)?;
         for (stream, reader) in log.readers().into_iter().enumerate() {

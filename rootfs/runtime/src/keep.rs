@@ -187,6 +187,15 @@ impl Keeper {
         files::replace_lazily(&self.positions_file, &text, 0o600)
     }
 
+    /// Deletes what was kept of a service that is no more.
+    pub(crate) fn forget(&mut self, name: &str) {
+        self.positions.remove(name);
+        for path in self.paths(name) {
+            // Mostly nothing was kept.
+            let _ = fs::remove_file(path);
+        }
+    }
+
     fn paths(&self, name: &str) -> [PathBuf; 2] {
         ["log", "log.1"].map(|end| self.folder.join(format!("{name}.{end}")))
     }
@@ -197,8 +206,9 @@ pub(crate) fn rings<'a>(
     supervisor: &'a Supervisor,
     logs: &'a [Option<Log>],
 ) -> impl Iterator<Item = (&'a str, &'a Ring)> {
-    let named = supervisor.units().zip(logs);
-    named.filter_map(|((_, unit), log)| Some((unit.service.name.as_str(), &log.as_ref()?.ring)))
+    let log = |unit: usize| logs.get(unit)?.as_ref();
+    let units = supervisor.units();
+    units.filter_map(move |(index, unit)| Some((unit.service.name.as_str(), &log(index)?.ring)))
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {

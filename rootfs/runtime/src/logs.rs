@@ -260,6 +260,14 @@ pub(crate) fn writer(folder: &Path, name: &str, stream: &str) -> io::Result<File
         .open(folder.join(format!("{name}.{stream}")))
 }
 
+/// Deletes the log of a service that is no more.
+pub(crate) fn remove(folder: &Path, name: &str) {
+    for end in ["stdout", "stderr", "log", "log.1"] {
+        // It may not have got so far as to be made.
+        let _ = fs::remove_file(folder.join(format!("{name}.{end}")));
+    }
+}
+
 fn make_fifo(path: &Path) -> io::Result<()> {
     match fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_fifo() => return Ok(()),

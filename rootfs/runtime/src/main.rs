@@ -19,6 +19,8 @@ mod lines;
 mod logs;
 mod machine;
 mod options;
+mod own;
+mod owning;
 mod probe;
 mod process;
 mod reactor;

@@ -125,6 +125,11 @@ impl Options {
         self.state.join("variants")
     }
 
+    /// Where services lie that were added, one folder a service.
+    pub(crate) fn own_services(&self) -> PathBuf {
+        self.state.join("services")
+    }
+
     /// Where the layers of roots lie that are kept.
     pub(crate) fn kept_roots(&self) -> PathBuf {
         self.state.join("roots")
@@ -144,6 +149,7 @@ mod tests {
         assert_eq!(options.config().to_str(), Some(paths::CONFIG));
         assert_eq!(options.trial().to_str(), Some(paths::TRIAL));
         assert_eq!(options.boot_record().to_str(), Some(paths::BOOT_RECORD));
+        assert_eq!(options.own_services().to_str(), Some(paths::OWN_SERVICES));
         assert_eq!(
             options.roots().to_str(),
             Some(rubus_service::oci::WRITABLE_ROOTS)

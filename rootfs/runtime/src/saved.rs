@@ -38,8 +38,9 @@ impl Saved {
                 .collect(),
             switches: supervisor
                 .units()
-                .zip(switches)
-                .map(|((_, unit), switch)| (unit.service.name.clone(), switch.clone()))
+                .filter_map(|(index, unit)| {
+                    Some((unit.service.name.clone(), switches.get(index)?.clone()))
+                })
                 .collect(),
         }
     }

@@ -12,6 +12,7 @@ use crate::{
     daemon::Daemon,
     http::{self, Failure, Request},
     machine::{Event, Micros},
+    own,
 };
 
 impl Daemon {
@@ -98,6 +99,17 @@ impl Daemon {
                 let service = &self.supervisor.unit(unit).service;
                 return Ok(Some(http::json(200, service)));
             }
+            Call::Add(name) => {
+                let unit = self.add_service(&name, now)?;
+                return Ok(Some(http::json(200, &self.status(unit))));
+            }
+            Call::Remove(name) => {
+                let aside = self.remove_service(&name)?;
+                return Ok(Some(http::json(
+                    200,
+                    &serde_json::json!({ "aside": aside }),
+                )));
+            }
             Call::ReadSettings => {
                 self.read_settings(now);
                 let answer = serde_json::json!({ "trial_ends_us": self.trial.ends() });
@@ -144,7 +156,7 @@ impl Daemon {
         Ok(None)
     }
 
-    fn find(&self, name: &str) -> Result<usize, Failure> {
+    pub(crate) fn find(&self, name: &str) -> Result<usize, Failure> {
         self.supervisor
             .index_of(name)
             .ok_or_else(|| Failure::new(404, format!("there is no service {name}")))
@@ -159,7 +171,11 @@ impl Daemon {
 
     fn status(&self, unit: usize) -> Status {
         let mut status = self.supervisor.status(unit);
+        status.added = self.is_added(unit);
         status.notice.clone_from(&self.switches[unit].notice);
+        if status.notice.is_empty() && self.is_shadowing(&status.name) {
+            status.notice = own::shadowed(&status.name);
+        }
         if status.pid.is_some() {
             status.memory = Cgroup::of(&self.options.cgroup, &status.name).memory();
         }

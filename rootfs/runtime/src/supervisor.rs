@@ -11,6 +11,7 @@ use rubus_service::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bundle,
     machine::{Action, Event, Machine, Micros},
     rules::Rules,
 };
@@ -27,6 +28,20 @@ pub(crate) struct Unit {
     pub(crate) enabled: bool,
     pub(crate) machine: Machine,
     rules: Rules,
+    /// It was removed; its number stays, so that those of others do.
+    removed: bool,
+}
+
+impl Unit {
+    fn new(service: Service, enabled: bool) -> Unit {
+        Unit {
+            rules: Rules::from(&service),
+            machine: Machine::new(),
+            service,
+            enabled,
+            removed: false,
+        }
+    }
 }
 
 /// A shutdown under way.
@@ -54,12 +69,7 @@ impl Supervisor {
     pub(crate) fn new(services: impl IntoIterator<Item = (Service, bool)>) -> Supervisor {
         let units: Vec<Unit> = services
             .into_iter()
-            .map(|(service, enabled)| Unit {
-                rules: Rules::from(&service),
-                machine: Machine::new(),
-                service,
-                enabled,
-            })
+            .map(|(service, enabled)| Unit::new(service, enabled))
             .collect();
         let by_name = units
             .iter()
@@ -76,23 +86,56 @@ impl Supervisor {
     }
 
     pub(crate) fn index_of(&self, name: &str) -> Option<usize> {
-        self.by_name.get(name).copied()
+        let index = self.by_name.get(name).copied()?;
+        (!self.units[index].removed).then_some(index)
     }
 
     pub(crate) fn unit(&self, index: usize) -> &Unit {
         &self.units[index]
     }
 
+    /// All services that there are, each with its number.
     pub(crate) fn units(&self) -> impl Iterator<Item = (usize, &Unit)> {
-        self.units.iter().enumerate()
+        let all = self.units.iter().enumerate();
+        all.filter(|(_, unit)| !unit.removed)
+    }
+
+    /// Adds a service, which takes the number of a former one of its name: of
+    /// that, nothing may run. Nothing starts yet.
+    pub(crate) fn add(&mut self, service: Service, enabled: bool) -> usize {
+        self.changed = true;
+        if let Some(&index) = self.by_name.get(&service.name) {
+            self.units[index] = Unit::new(service, enabled);
+            return index;
+        }
+        let index = self.units.len();
+        self.by_name.insert(service.name.clone(), index);
+        self.units.push(Unit::new(service, enabled));
+        index
+    }
+
+    /// Removes a service of which nothing may run.
+    pub(crate) fn remove(&mut self, index: usize) {
+        self.changed = true;
+        self.units[index].machine = Machine::new();
+        self.units[index].removed = true;
+    }
+
+    /// Whether nothing of a service runs, and nothing will by itself.
+    pub(crate) fn is_at_rest(&self, index: usize) -> bool {
+        let machine = &self.units[index].machine;
+        let ended = matches!(
+            machine.state(),
+            State::Stopped | State::Failed | State::Done
+        );
+        ended && machine.is_down()
     }
 
     /// Takes over which services the settings turn on or off. What runs now
     /// stays as it is.
     pub(crate) fn set_enabled(&mut self, chosen: &BTreeMap<String, bool>) {
         for unit in &mut self.units {
-            let chosen = chosen.get(&unit.service.name).copied();
-            unit.enabled = chosen.unwrap_or(unit.service.enabled);
+            unit.enabled = bundle::is_enabled(&unit.service, chosen);
         }
     }
 
@@ -289,6 +332,7 @@ impl Supervisor {
             memory: None,
             reason: machine.reason.clone(),
             variant: service.variant.clone(),
+            added: false,
             notice: String::new(),
         }
     }
@@ -296,9 +340,8 @@ impl Supervisor {
     /// How the services came up at boot.
     pub(crate) fn booted(&self) -> Vec<BootedService> {
         let mut booted: Vec<BootedService> = self
-            .units
-            .iter()
-            .filter_map(|unit| {
+            .units()
+            .filter_map(|(_, unit)| {
                 Some(BootedService {
                     name: unit.service.name.clone(),
                     start_us: unit.machine.first_started?,

@@ -15,7 +15,7 @@
 use rubus_service::{
     Service,
     status::State,
-    variants::{Outcome, Progress, Step},
+    variants::{Outcome, Progress, Step, UNNAMED},
 };
 use serde::{Deserialize, Serialize};
 
@@ -160,6 +160,15 @@ pub(crate) struct Switch {
 }
 
 impl Switch {
+    /// That of a service that has no other variants.
+    pub(crate) fn only() -> Switch {
+        Switch {
+            own: UNNAMED.to_owned(),
+            current: UNNAMED.to_owned(),
+            ..Switch::default()
+        }
+    }
+
     /// Decides at boot what a service is: `own` is the image's own variant,
     /// `problem` why another one cannot be used, `time` what the clock says. A
     /// record that is different afterwards has to be written before the

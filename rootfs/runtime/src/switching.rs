@@ -41,6 +41,10 @@ impl Daemon {
             .map(|(_, unit)| (unit.service.name.clone(), unit.enabled))
             .collect();
         for (unit, (name, enabled)) in units.into_iter().enumerate() {
+            if self.is_added(unit) {
+                self.switches.push(Switch::only());
+                continue;
+            }
             let own = self.supervisor.unit(unit).service.variant.clone();
             let own = own.unwrap_or_else(|| UNNAMED.to_owned());
             let written = records.remove(&name).unwrap_or_default();
@@ -119,9 +123,13 @@ impl Daemon {
         let records: Records = self
             .supervisor
             .units()
-            .zip(&self.switches)
-            .filter(|(_, switch)| switch.record != Default::default())
-            .map(|((_, unit), switch)| (unit.service.name.clone(), switch.record.clone()))
+            .map(|(index, unit)| {
+                (
+                    unit.service.name.clone(),
+                    self.switches[index].record.clone(),
+                )
+            })
+            .filter(|(_, record)| *record != Default::default())
             .collect();
         variants::write_records(&self.options.variants_record(), &records)
     }

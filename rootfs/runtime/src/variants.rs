@@ -29,6 +29,14 @@ pub(crate) struct Found {
 /// those that were added. What is called as one before it cannot be reached.
 pub(crate) fn list(options: &Options, service: &str) -> Vec<Found> {
     let own = options.services.join(service);
+    if !own.exists() {
+        // Added on the node, as it is.
+        return vec![Found {
+            name: UNNAMED.to_owned(),
+            source: Source::Added,
+            folder: options.own_services().join(service),
+        }];
+    }
     let name = read_service(&own, service)
         .ok()
         .and_then(|it| it.variant)

@@ -52,7 +52,8 @@ pub struct Service {
     #[serde(default)]
     pub exclude: Vec<String>,
     /// An OCI image, `registry/name@sha256:...`, instead of packages. It brings
-    /// its own users.
+    /// its own users. For `ros service add` a tag will do, and `./FILE` is an
+    /// archive.
     #[serde(default)]
     pub image: Option<String>,
     /// Our own program, by the name of its crate; it ends up in `/usr/bin`.

@@ -93,6 +93,41 @@ impl Graph {
     }
 }
 
+/// Whether a service can be added to others, each given by its name and its
+/// `after`: what it waits for exists, and none of that waits for it. What else
+/// is wrong among the others does not matter.
+///
+/// # Errors
+/// When it cannot.
+pub fn fits(
+    name: &str,
+    after: &[String],
+    others: &BTreeMap<String, Vec<String>>,
+) -> Result<(), GraphError> {
+    if let Some(unknown) = after.iter().find(|it| !others.contains_key(*it)) {
+        return Err(GraphError::Unknown {
+            service: name.to_owned(),
+            dependency: unknown.clone(),
+            hint: suggest::hint(unknown, others.keys().map(String::as_str)),
+        });
+    }
+    let mut paths: Vec<Vec<&str>> = after.iter().map(|it| vec![name, it.as_str()]).collect();
+    let mut seen = BTreeSet::new();
+    while let Some(path) = paths.pop() {
+        let last = path.last().copied().unwrap_or_default();
+        if last == name {
+            return Err(GraphError::Cycle(
+                path.into_iter().map(str::to_owned).collect(),
+            ));
+        }
+        if seen.insert(last) {
+            let further = others.get(last).into_iter().flatten();
+            paths.extend(further.map(|it| [path.clone(), vec![it.as_str()]].concat()));
+        }
+    }
+    Ok(())
+}
+
 /// A cycle among services of which none can be placed: each of them waits for
 /// another of them, so following that leads in a circle.
 fn cycle(after: &BTreeMap<&str, BTreeSet<&str>>, placed: &BTreeSet<&str>) -> Vec<String> {
@@ -162,6 +197,40 @@ mod tests {
         assert_eq!(
             error.to_string(),
             "service a: `after` names \"netwrok\", which does not exist; did you mean `network`?"
+        );
+    }
+
+    #[test]
+    fn one_that_is_added_finds_what_it_waits_for_and_closes_no_circle() {
+        let list =
+            |names: &[&str]| -> Vec<String> { names.iter().map(|it| (*it).into()).collect() };
+        let others: BTreeMap<String, Vec<String>> = [
+            ("network", list(&[])),
+            ("docker", list(&["network"])),
+            ("mine", list(&["docker"])),
+            // What was there before and is no good does not matter.
+            ("orphan", list(&["gone"])),
+            ("x", list(&["y"])),
+            ("y", list(&["x"])),
+        ]
+        .map(|(name, after)| (name.to_owned(), after))
+        .into();
+        let fits = |name: &str, after: &[&str]| {
+            super::fits(name, &list(after), &others).map_err(|error| error.to_string())
+        };
+        assert_eq!(fits("web", &["docker", "orphan", "x"]), Ok(()));
+        assert_eq!(fits("mine", &["network"]), Ok(()), "in its own place");
+        assert_eq!(
+            fits("web", &["dcoker"]).unwrap_err(),
+            "service web: `after` names \"dcoker\", which does not exist; did you mean `docker`?"
+        );
+        assert_eq!(
+            fits("docker", &["mine"]).unwrap_err(),
+            "services wait for each other: docker -> mine -> docker; remove one of these from `after`"
+        );
+        assert_eq!(
+            fits("network", &["mine"]).unwrap_err(),
+            "services wait for each other: network -> mine -> docker -> network; remove one of these from `after`"
         );
     }
 }

@@ -12,7 +12,8 @@ use crate::{
     Service,
     definition::{Group, Health, Limits, Switch, User},
     keys::key_at,
-    suggest, validate,
+    suggest,
+    validate::{self, Place},
 };
 
 /// What is wrong with a `service.toml`.
@@ -48,10 +49,20 @@ impl Service {
         let source = Source { file, text };
         let document = source.parse()?;
         check_keys(source, "", document.get_ref())?;
+        Service::read(name, source, &document, Place::Builder)
+    }
+
+    /// Reads a definition whose keys are known to exist.
+    pub(crate) fn read(
+        name: &str,
+        source: Source<'_>,
+        document: &Spanned<DeTable<'_>>,
+        place: Place,
+    ) -> Result<Service, Error> {
         let mut service = Service::deserialize(toml::Deserializer::from(document.clone()))
             .map_err(|error| source.wrong_value(document.get_ref(), &error))?;
         name.clone_into(&mut service.name);
-        validate::check(&service).map_err(|problem| {
+        validate::check(&service, place).map_err(|problem| {
             let span = find(document.get_ref(), &problem.key);
             source.at(span, Some(problem.key), &problem.message)
         })?;

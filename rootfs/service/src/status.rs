@@ -34,6 +34,9 @@ pub struct Status {
     /// Which of its variants it is, where it has more than one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<String>,
+    /// Whether it was added on the node, and is no part of the image.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub added: bool,
     /// What people should know of it even when it is well: that another
     /// variant should run, and why that does not; empty when there is nothing.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -20,10 +20,19 @@ const SHORTEST_PERIOD: Period = Period(std::time::Duration::from_millis(100));
 /// Below this no program of ours starts.
 const SMALLEST_MEMORY: Size = Size(1 << 20);
 
+/// Where a definition is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// For an image of the system, which is the same whenever it is built.
+    Builder,
+    /// On a node, which keeps what it was given.
+    Node,
+}
+
 /// Finds the first thing that makes no sense.
-pub(crate) fn check(service: &Service) -> Result<(), Problem> {
+pub(crate) fn check(service: &Service, place: Place) -> Result<(), Problem> {
     identity(service)?;
-    root_content(service)?;
+    root_content(service, place)?;
     privileges(service)?;
     each("mounts", &service.mounts, |it| {
         it.parse::<Mount>().map(drop)
@@ -119,12 +128,12 @@ fn version(service: &Service) -> Result<(), Problem> {
     }
 }
 
-fn root_content(service: &Service) -> Result<(), Problem> {
+fn root_content(service: &Service, place: Place) -> Result<(), Problem> {
     if let Some(image) = &service.image {
-        let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
-        let good =
-            digest.is_some_and(|it| it.len() == 64 && it.bytes().all(|b| b.is_ascii_hexdigit()));
-        if !good {
+        if image.is_empty() {
+            return problem("image", "is empty; write it as \"registry/name:tag\"");
+        }
+        if place == Place::Builder && !has_digest(image) {
             return problem(
                 "image",
                 format!("\"{image}\" has no digest; write it as \"registry/name@sha256:...\""),
@@ -161,6 +170,11 @@ fn root_content(service: &Service) -> Result<(), Problem> {
     }
     let links: Vec<String> = service.links.keys().cloned().collect();
     each("links", &links, relative_or_absolute)
+}
+
+fn has_digest(image: &str) -> bool {
+    let digest = image.rsplit_once("@sha256:").map(|(_, digest)| digest);
+    digest.is_some_and(|it| it.len() == 64 && it.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn privileges(service: &Service) -> Result<(), Problem> {

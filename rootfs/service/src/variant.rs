@@ -9,7 +9,7 @@ use toml::{
 use crate::{
     Service,
     parse::{Error, Source, check_keys, find},
-    validate,
+    validate::{self, Place},
 };
 
 /// The table of what is added to lists and tables of `service.toml`.
@@ -68,7 +68,7 @@ impl Service {
             .map_err(|error| own.wrong_value(&document, &error))?;
         name.clone_into(&mut service.name);
         service.variant = Some(variant.to_owned());
-        validate::check(&service).map_err(|problem| {
+        validate::check(&service, Place::Builder).map_err(|problem| {
             let (source, span) = find(&own_table, &problem.key)
                 .or_else(|| find(&add, &problem.key))
                 .map(|span| (own, Some(span)))
