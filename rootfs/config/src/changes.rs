@@ -97,9 +97,12 @@ fn depends(service: &Service, changed: &[Path]) -> bool {
 /// Each after those that it waits for. Services of a node have an order; should
 /// they have none, that of their names is as good as any.
 fn in_start_order(services: &[Service]) -> Vec<&Service> {
-    let names = services
-        .iter()
-        .map(|it| (it.name.as_str(), it.after.iter().map(String::as_str)));
+    // One that was added may wait for what the image no longer has.
+    let known = |name: &&str| services.iter().any(|it| it.name == *name);
+    let names = services.iter().map(|it| {
+        let after = it.after.iter().map(String::as_str).filter(known);
+        (it.name.as_str(), after)
+    });
     let Ok(graph) = Graph::new(names) else {
         return services.iter().collect();
     };

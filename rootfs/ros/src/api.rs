@@ -21,6 +21,11 @@ pub(crate) const fn runs(state: State) -> bool {
     )
 }
 
+/// Whether a service in this state runs or is about to.
+pub(crate) const fn will_run(state: State) -> bool {
+    runs(state) || matches!(state, State::Waiting | State::Backoff)
+}
+
 /// Whether a service should be ready and is not: it is enabled, or somebody
 /// started it.
 pub(crate) const fn is_missing(service: &Status) -> bool {
@@ -71,7 +76,7 @@ struct Power {
     action: PowerAction,
 }
 
-/// What the removal of a variant answers.
+/// What the removal of a service or a variant answers.
 #[derive(Deserialize)]
 struct Removed {
     aside: String,
@@ -116,6 +121,19 @@ impl Client {
         let wait = if follow { Wait::Long } else { Wait::Short };
         self.stream(&logs_path(name, tail, follow), wait)
             .map_err(|e| self.explain(name, e))
+    }
+
+    /// Has the runtime take in a service whose bundle was begun; it starts if it
+    /// is enabled.
+    pub(crate) fn add_service(&self, name: &str) -> Result<Status, ClientError> {
+        self.put(&format!("/v1/services/{}", escape(name)))
+    }
+
+    /// Has the runtime let go of a service that was added and does not run.
+    /// Returns the folder with its files, which are the caller's to delete.
+    pub(crate) fn remove_service(&self, name: &str) -> Result<String, ClientError> {
+        let removed: Removed = self.delete(&format!("/v1/services/{}", escape(name)))?;
+        Ok(removed.aside)
     }
 
     /// The variants of a service.

@@ -127,6 +127,11 @@ impl Client {
         from_json(&answer.bytes()?)
     }
 
+    /// `PUT path` without a body, read as JSON.
+    pub(crate) fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        from_json(&self.request("PUT", path, &[], None, Wait::Long)?.bytes()?)
+    }
+
     /// `DELETE path`, read as JSON.
     pub(crate) fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
         from_json(
@@ -236,7 +241,7 @@ fn request_head(method: &str, path: &str, headers: &[(&str, &str)], body: Option
             "Content-Type: application/json\r\nContent-Length: {}\r\n",
             body.len()
         );
-    } else if method == "POST" {
+    } else if matches!(method, "POST" | "PUT") {
         head += "Content-Length: 0\r\n";
     }
     head += "\r\n";

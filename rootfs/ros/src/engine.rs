@@ -6,6 +6,7 @@ use std::fmt;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
+use rubus_service::ImageConfig;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -208,6 +209,17 @@ impl Engine {
     pub(crate) fn has_image(&self, image: &str) -> Outcome<bool> {
         let path = format!("/images/{}/json", in_path(image));
         Ok(found(self.get::<Value>(&path))?.is_some())
+    }
+
+    /// What an image that is there says about running it.
+    pub(crate) fn image_config(&self, image: &str) -> Outcome<ImageConfig> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "PascalCase")]
+        struct Image {
+            config: Option<ImageConfig>,
+        }
+        let found: Image = self.get(&format!("/images/{}/json", in_path(image)))?;
+        Ok(found.config.unwrap_or_default())
     }
 
     /// Fetches an image; `credentials` as the engine takes them, in base64.

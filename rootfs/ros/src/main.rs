@@ -10,14 +10,17 @@ mod config;
 mod elevate;
 mod engine;
 mod exec;
+mod given;
 mod host;
 mod inspect;
 mod logs;
 mod os;
 mod output;
+mod own;
 mod power;
 #[cfg(test)]
 mod reference;
+mod roots;
 #[cfg(test)]
 mod samples;
 mod service;

@@ -19,6 +19,7 @@ pub(crate) fn service(name: &str, state: State) -> Status {
         memory: None,
         reason: String::new(),
         variant: None,
+        added: false,
         notice: String::new(),
     }
 }

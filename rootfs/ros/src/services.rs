@@ -1,5 +1,6 @@
-//! `ros service`: services of the image, which the runtime runs, and those of
-//! compose files, which the engine runs, under the same verbs.
+//! `ros service`: services of the image and of the user's own, which the runtime
+//! runs, and those of compose files, which the engine runs, under the same
+//! verbs.
 
 use std::path::Path;
 
@@ -9,7 +10,9 @@ use crate::api::Action;
 use crate::cli::{Logs, Names, Service, Switch};
 use crate::client::Client;
 use crate::compose::{Change, Projects};
+use crate::given::{Given, Kind};
 use crate::output::Output;
+use crate::own::Own;
 use crate::service::{self, All};
 use crate::{config, exec, inspect, logs};
 
@@ -41,13 +44,22 @@ pub(crate) fn run(client: &Client, host: &Path, command: &Service, output: Outpu
         Service::Enable(switch) => enable(client, host, &projects, switch, true, output),
         Service::Disable(switch) => enable(client, host, &projects, switch, false, output),
         Service::Add(add) => {
-            let system = client.services()?.into_iter().map(|it| it.name).collect();
-            projects.add(add, &system, output)
+            let given = Given::read(&add.file, add.name.as_deref())?;
+            match given.kind() {
+                Kind::Service => Own::of(client, host).add(&given, &projects, output),
+                Kind::Compose => {
+                    let system = client.services()?.into_iter().map(|it| it.name).collect();
+                    projects.add(&given, &system, output)
+                }
+            }
         }
-        Service::Remove(names) => {
-            let mut names = names.names.iter();
-            names.try_for_each(|name| projects.remove(name, output))
-        }
+        Service::Remove(names) => names.names.iter().try_for_each(|name| {
+            if projects.has(name)? {
+                projects.remove(name, output)
+            } else {
+                Own::of(client, host).remove(name, output)
+            }
+        }),
         Service::Inspect(options) if projects.has(&options.name)? => {
             projects.inspect(&options.name, options.json, output)
         }

@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rubus_service::{Identity, Service};
+use rubus_service::{Service, own};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -385,32 +385,38 @@ impl Node {
     pub fn render(&self, settings: &Settings) -> io::Result<()> {
         let tree = serde_json::to_value(settings)?;
         self.replace(paths::CONFIG, &serde_json::to_vec(&tree)?)?;
-        for service in self.services() {
+        for (service, bundle) in self.bundles() {
             if !service.settings.is_empty() {
-                self.show(&service, &tree)?;
+                self.show(&service, user_of(&bundle), &tree)?;
             }
         }
         Ok(())
     }
 
+    /// Shows a service that is being added what it may see; `user` is the
+    /// number of the user that it runs as.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn introduce(&self, schema: &Schema, service: &Service, user: u32) -> io::Result<()> {
+        if service.settings.is_empty() {
+            return Ok(());
+        }
+        let settings = serde_json::to_value(self.load(schema).merged.settings)?;
+        self.show(service, Some(user), &settings)
+    }
+
     /// Shows a service what it may see: a file that only its user reads.
-    fn show(&self, service: &Service, settings: &Value) -> io::Result<()> {
+    fn show(&self, service: &Service, user: Option<u32>, settings: &Value) -> io::Result<()> {
         let folder = format!("{}/{}", paths::SETTINGS, service.name);
         DirBuilder::new()
             .recursive(true)
             .mode(0o755)
             .create(self.inside(&folder))?;
         let view = view::of(settings, &service.settings);
-        let owner = self.user_of(service).filter(|owner| *owner != 0);
+        let owner = user.filter(|user| *user != 0);
         let path = self.inside(&folder).join(view::FILE);
         files::replace_lazily_for(owner, &path, &serde_json::to_vec(&view)?, 0o600)
-    }
-
-    /// The number of the user that a service runs as.
-    fn user_of(&self, service: &Service) -> Option<u32> {
-        let root = self.inside(&format!("{}/{}/rootfs/etc", paths::SERVICES, service.name));
-        let passwd = fs::read_to_string(root.join("passwd")).ok()?;
-        Some(Identity::lookup(service.user(), &passwd, "")?.uid)
     }
 
     /// Replaces a file in memory as a whole, readable by root only.
@@ -421,23 +427,34 @@ impl Node {
         files::replace_lazily(&self.inside(path), content, 0o600)
     }
 
-    /// The services of the image. One that cannot be read has no part in
-    /// changes; the runtime says what is wrong with it.
+    /// The services of the image, and those that were added. One that cannot be
+    /// read has no part in changes; the runtime says what is wrong with it.
     pub fn services(&self) -> Vec<Service> {
-        let entries = fs::read_dir(self.inside(paths::SERVICES));
-        let mut services: Vec<Service> = entries
+        self.bundles().into_iter().map(|(it, _)| it).collect()
+    }
+
+    /// All services by name, each with the folder of its bundle.
+    fn bundles(&self) -> Vec<(Service, PathBuf)> {
+        let image = self.inside(paths::SERVICES);
+        let entries = fs::read_dir(&image).into_iter().flatten().flatten();
+        let of_image = entries.map(|entry| entry.path());
+        let own = self.inside(paths::OWN_SERVICES);
+        let added = own::names(&own)
             .into_iter()
-            .flatten()
-            .flatten()
-            .filter_map(|entry| {
-                let text = fs::read(entry.path().join("service.json")).ok()?;
+            // The runtime takes that of the image, too.
+            .filter(|name| !image.join(name).exists())
+            .map(|name| own.join(name));
+        let mut bundles: Vec<(Service, PathBuf)> = of_image
+            .chain(added)
+            .filter_map(|bundle| {
+                let text = fs::read(bundle.join("service.json")).ok()?;
                 let mut service: Service = serde_json::from_slice(&text).ok()?;
-                service.name = entry.file_name().into_string().ok()?;
-                Some(service)
+                service.name = bundle.file_name()?.to_str()?.to_owned();
+                Some((service, bundle))
             })
             .collect();
-        services.sort_by(|a, b| a.name.cmp(&b.name));
-        services
+        bundles.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+        bundles
     }
 
     /// Waits until no one else changes the settings. The lock ends with the
@@ -481,6 +498,26 @@ impl Planned {
             None => Ok(()),
         }
     }
+}
+
+/// The number of the user that a service runs as. Its root may be anybody's
+/// work, so it is not looked at again.
+fn user_of(bundle: &Path) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Config {
+        process: Process,
+    }
+    #[derive(Deserialize)]
+    struct Process {
+        user: User,
+    }
+    #[derive(Deserialize)]
+    struct User {
+        uid: u32,
+    }
+    let text = fs::read(bundle.join("config.json")).ok()?;
+    let config: Config = serde_json::from_slice(&text).ok()?;
+    Some(config.process.user.uid)
 }
 
 fn not_written(source: io::Error) -> ChangeError {

@@ -78,6 +78,47 @@ fn a_change_is_stored_rendered_and_told() {
 }
 
 #[test]
+fn services_that_were_added_have_their_part_in_changes() {
+    let (folders, node) = Folders::new();
+    let schema = Schema::default();
+    let text = "description = \"d\"\nkind = \"daemon\"\nimage = \"x\"\ncommand = [\"c\"]\n\
+                settings = [\"ntp\", \"hostname\"]\nafter = [\"gone\"]";
+    let mine = Service::parse_own("mine", "f", text).unwrap();
+    let definition = serde_json::to_string(&mine).unwrap();
+    // Whoever is not root can give files to nobody else.
+    let user = std::os::unix::fs::MetadataExt::uid(&fs::metadata(folders.0.path()).unwrap());
+    for name in ["mine", ".other.new", "console"] {
+        folders.write(
+            &format!("var/lib/rubus/services/{name}/service.json"),
+            &definition,
+        );
+        folders.write(
+            &format!("var/lib/rubus/services/{name}/config.json"),
+            &json!({"process": {"user": {"uid": user, "gid": 0}}}).to_string(),
+        );
+    }
+    folders.write("var/lib/rubus/services/broken/service.json", "{");
+    let names: Vec<_> = node.services().into_iter().map(|it| it.name).collect();
+    assert_eq!(names, ["console", "mine"]);
+    assert_eq!(node.services()[0].settings, ["ssh"], "that of the image");
+
+    node.introduce(&schema, &mine, user).unwrap();
+    let shown = node.inside("/run/rubus/settings/mine/settings.json");
+    let seen = || -> Value { serde_json::from_slice(&fs::read(&shown).unwrap()).unwrap() };
+    assert_eq!(seen()["hostname"], "image");
+    assert_eq!(seen().get("ssh"), None);
+
+    let change = |key: &str, value: &str| {
+        node.change(&schema, false, |it| it.set(key, &[value.to_owned()]))
+            .unwrap()
+    };
+    assert_eq!(change("hostname", "other").restart, ["mine"]);
+    assert_eq!(seen()["hostname"], "other");
+    assert_eq!(change("services.mine", "false").stop, ["mine"]);
+    assert_eq!(change("services.mine", "true").start, ["mine"]);
+}
+
+#[test]
 fn every_layer_counts_and_the_one_of_the_node_wins() {
     let (_folders, node) = Folders::new();
     let record = FirstBoot {

@@ -46,8 +46,14 @@ pub(super) fn load() -> Result<(Settings, Option<String>)> {
 /// Shows services the settings that they name, above all the console its keys:
 /// nobody could log in to repair anything. Only root reads these.
 fn show_services(settings: &Settings) {
-    let bundles = fs::read_dir(paths::SERVICES).into_iter().flatten();
-    for bundle in bundles.flatten() {
+    // What the image has counts more than one of the same name that was added.
+    let folders = [paths::OWN_SERVICES, paths::SERVICES].map(fs::read_dir);
+    let bundles = folders.into_iter().flatten().flatten().flatten();
+    for bundle in bundles {
+        // One that is just being added or removed.
+        if bundle.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         if let Err(error) = show_service(settings, &bundle) {
             log::error(&format!(
                 "{error:#}; {} goes on with the defaults",

@@ -5,10 +5,9 @@ mod logs;
 mod state;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
-use std::{fs, io, thread};
+use std::{fs, thread};
 
 use anyhow::{Context, Result, anyhow, bail};
 use base64::Engine as _;
@@ -19,15 +18,14 @@ use rubus_config::paths;
 use rubus_service::status::{State, Status};
 use serde_json::json;
 
-use crate::cli::{Add, Logs};
+use crate::cli::Logs;
 use crate::engine::{Engine, Listed, Progress};
+use crate::given::Given;
 use crate::output::{self, Output};
 use crate::text;
 
 pub(crate) use files::{Files, Origin};
 
-/// The largest file that is read.
-const MOST_BYTES: u64 = 256 << 10;
 /// Between two looks at a container that others wait for.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Where root's logins to registries are.
@@ -100,26 +98,21 @@ impl Projects {
     }
 
     /// `ros service add`
-    pub(crate) fn add(&self, add: &Add, system: &BTreeSet<String>, output: Output) -> Result<()> {
-        let text = read(&add.file)?;
-        let shown = add.file.display().to_string();
-        let stem = add.file.file_stem().unwrap_or_default().to_string_lossy();
-        let stem = stem.to_lowercase();
-        let usual = ["compose", "docker-compose"].contains(&stem.as_str());
-        let parent = add.file.parent().and_then(Path::file_name);
-        // As Compose does it: a file of the usual name is called by its folder.
-        let usual_name = match parent {
-            Some(folder) if usual => folder.to_string_lossy().to_lowercase(),
-            _ => stem,
-        };
-        let name = add.name.as_deref();
-        let name = name.map_or(Name::OrElse(&usual_name), Name::Is);
-        let project = Project::parse(&shown, name, &text)?;
+    pub(crate) fn add(
+        &self,
+        given: &Given,
+        system: &BTreeSet<String>,
+        output: Output,
+    ) -> Result<()> {
+        let name = given.name.as_deref();
+        let name = name.map_or(Name::OrElse(&given.usual_name), Name::Is);
+        let (shown, text) = (given.shown(), &given.text);
+        let project = Project::parse(&shown, name, text)?;
         let name = &project.name;
         if system.contains(name) {
             bail!("{name} is a system service; choose another name with `--name`");
         }
-        let replaced = self.files.keep(&project, &text)?;
+        let replaced = self.files.keep(&project, text)?;
         let done = if replaced { "is replaced" } else { "is added" };
         output.line(&format!(
             "{name} {done}; `ros service enable {name}` starts it"
@@ -388,20 +381,6 @@ fn broken(name: &str, why: &str) -> Status {
         reason: why.to_owned(),
         ..state::of(&nothing, &[])
     }
-}
-
-fn read(file: &Path) -> Result<String> {
-    let read = || -> io::Result<String> {
-        let mut text = String::new();
-        let source: Box<dyn Read> = if file == Path::new("-") {
-            Box::new(io::stdin())
-        } else {
-            Box::new(fs::File::open(file)?)
-        };
-        source.take(MOST_BYTES + 1).read_to_string(&mut text)?;
-        Ok(text)
-    };
-    read().with_context(|| format!("cannot read {}", file.display()))
 }
 
 /// What goes on during a step.

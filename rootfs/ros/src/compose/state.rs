@@ -48,6 +48,7 @@ pub(crate) fn of(project: &Project, containers: &[Listed]) -> Status {
         reason: reason(state, containers, missing),
         notice: String::new(),
         variant: None,
+        added: false,
     }
 }
 

@@ -4,13 +4,13 @@
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, lchown, symlink};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use tar::{Archive, Entry, EntryType};
 
-/// More files than any engine has.
+/// More files than any image has that a board has room for.
 const MOST_ENTRIES: u64 = 200_000;
 /// Deeper than any folder of one.
 const DEEPEST: usize = 64;
@@ -20,23 +20,34 @@ const SPARE: u64 = 256 << 20;
 const WHITEOUT: &str = ".wh.";
 const OPAQUE: &str = ".wh..wh..opq";
 
-/// How much may still be unpacked.
+/// Whose files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owners {
+    /// All of them root's.
+    Root,
+    /// As the archive says: the programs run as these users.
+    Kept,
+}
+
+/// How much may still be unpacked, and how.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Budget {
+pub(crate) struct Budget {
     entries: u64,
     bytes: u64,
+    owners: Owners,
 }
 
 impl Budget {
     /// What the filesystem that holds `folder` has room for, and no more than
     /// `most` bytes.
-    pub(super) fn of(folder: &Path, most: u64) -> Result<Self> {
+    pub(crate) fn of(folder: &Path, most: u64, owners: Owners) -> Result<Self> {
         let stat = rustix::fs::statvfs(folder)
             .with_context(|| format!("cannot ask for the space on {}", folder.display()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         Ok(Self {
             entries: MOST_ENTRIES,
             bytes: free.saturating_sub(SPARE).min(most),
+            owners,
         })
     }
 
@@ -70,7 +81,8 @@ pub(super) fn unpack(
         let path = relative(&name).with_context(|| place("it holds the name"))?;
         let Some(path) = path else { continue };
         budget.take(entry.size())?;
-        one(&mut entry, root, &path, is_layer).with_context(|| place("cannot unpack"))?;
+        one(&mut entry, root, &path, is_layer, budget.owners)
+            .with_context(|| place("cannot unpack"))?;
     }
     Ok(())
 }
@@ -91,7 +103,13 @@ fn relative(name: &Path) -> Result<Option<PathBuf>> {
     Ok((path != Path::new("")).then_some(path))
 }
 
-fn one(entry: &mut Entry<'_, impl Read>, root: &Path, path: &Path, is_layer: bool) -> Result<()> {
+fn one(
+    entry: &mut Entry<'_, impl Read>,
+    root: &Path,
+    path: &Path,
+    is_layer: bool,
+    owners: Owners,
+) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let inside = make_folders(root, folder)?;
     let Some(name) = path.file_name() else {
@@ -108,7 +126,11 @@ fn one(entry: &mut Entry<'_, impl Read>, root: &Path, path: &Path, is_layer: boo
         return Ok(());
     }
     let target = inside.join(name);
-    // Privileges of set-user-id programs end here; they run as root anyway.
+    let owner = match owners {
+        Owners::Root => None,
+        Owners::Kept => Some(owner(entry)?),
+    };
+    // Privileges of set-user-id programs end here.
     let mode = entry.header().mode().unwrap_or(0o644) & 0o777;
     match entry.header().entry_type() {
         EntryType::Directory => {
@@ -116,19 +138,22 @@ fn one(entry: &mut Entry<'_, impl Read>, root: &Path, path: &Path, is_layer: boo
                 remove(&target)?;
                 fs::create_dir(&target)?;
             }
+            give(&target, owner)?;
             fs::set_permissions(&target, Permissions::from_mode(mode | 0o700))?;
         }
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
             remove(&target)?;
             let mut file = create(&target, mode)?;
             io::copy(entry, &mut file)?;
+            give(&target, owner)?;
         }
         EntryType::Symlink => {
             let link = entry.link_name()?.context("it is a link to nothing")?;
             remove(&target)?;
-            // It may lead anywhere: it is followed in the engine only, whose
-            // root is this.
+            // It may lead anywhere: it is followed only by programs whose root
+            // this is.
             symlink(link, &target)?;
+            give(&target, owner)?;
         }
         EntryType::Link => {
             let link = entry.link_name()?.context("it is a link to nothing")?;
@@ -147,8 +172,27 @@ fn one(entry: &mut Entry<'_, impl Read>, root: &Path, path: &Path, is_layer: boo
     Ok(())
 }
 
+/// User and group of an entry.
+fn owner(entry: &Entry<'_, impl Read>) -> Result<(u32, u32)> {
+    let number = |id: io::Result<u64>| {
+        let id = id.ok().and_then(|id| u32::try_from(id).ok());
+        // The largest means "nobody is given".
+        id.filter(|id| *id != u32::MAX)
+            .context("it belongs to nobody that there can be")
+    };
+    Ok((number(entry.header().uid())?, number(entry.header().gid())?))
+}
+
+/// Gives a file to a user, and follows no link.
+fn give(path: &Path, owner: Option<(u32, u32)>) -> io::Result<()> {
+    match owner {
+        Some((uid, gid)) => lchown(path, Some(uid), Some(gid)),
+        None => Ok(()),
+    }
+}
+
 /// A path below the root, none of whose folders is a link.
-fn find(root: &Path, path: &Path) -> Result<PathBuf> {
+pub(crate) fn find(root: &Path, path: &Path) -> Result<PathBuf> {
     let mut found = root.to_owned();
     let folder = path.parent().unwrap_or(Path::new(""));
     for part in folder.components() {
@@ -162,7 +206,7 @@ fn find(root: &Path, path: &Path) -> Result<PathBuf> {
 
 /// Makes the folders of a path below the root. A link on the way is refused:
 /// following it could lead out.
-pub(super) fn make_folders(root: &Path, folder: &Path) -> Result<PathBuf> {
+pub(crate) fn make_folders(root: &Path, folder: &Path) -> Result<PathBuf> {
     let mut made = root.to_owned();
     for part in folder.components() {
         made.push(part);
@@ -179,7 +223,7 @@ pub(super) fn make_folders(root: &Path, folder: &Path) -> Result<PathBuf> {
 }
 
 /// Makes a file that was not there.
-pub(super) fn create(path: &Path, mode: u32) -> io::Result<File> {
+fn create(path: &Path, mode: u32) -> io::Result<File> {
     fs::OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -188,7 +232,7 @@ pub(super) fn create(path: &Path, mode: u32) -> io::Result<File> {
 }
 
 /// Writes a file in place of whatever was there.
-pub(super) fn replace(root: &Path, path: &str, content: &[u8], mode: u32) -> Result<()> {
+pub(crate) fn replace(root: &Path, path: &str, content: &[u8], mode: u32) -> Result<()> {
     let path = Path::new(path.trim_start_matches('/'));
     let folder = make_folders(root, path.parent().unwrap_or(Path::new("")))?;
     let target = folder.join(path.file_name().unwrap_or_default());

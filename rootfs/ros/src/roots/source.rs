@@ -1,5 +1,5 @@
-//! Where an engine comes from: a file, or an image of a registry. Either is a
-//! stream of archives that are unpacked one over the other.
+//! Files that hold a root filesystem or an image: archives that are unpacked one
+//! over the other.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Seek, SeekFrom};
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use flate2::read::MultiGzDecoder;
+use rubus_service::ImageConfig;
 use serde::Deserialize;
 use tar::Archive;
 
@@ -14,39 +15,75 @@ use super::unpack::{self, Budget};
 
 /// What `docker save` calls the list of images in its archive.
 const MANIFEST: &str = "manifest.json";
-/// More than such a list has.
-const LONGEST_MANIFEST: u64 = 1 << 20;
+/// More than such a list has, or the configuration of an image.
+const LONGEST_DOCUMENT: u64 = 1 << 20;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 
 /// An image in an archive of `docker save`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Saved {
+    #[serde(default)]
+    config: PathBuf,
     layers: Vec<PathBuf>,
 }
 
+/// The configuration of an image, of which this matters.
+#[derive(Deserialize)]
+struct Configuration {
+    #[serde(default)]
+    config: Option<ImageConfig>,
+}
+
 /// Unpacks a file: a root filesystem as tar, or what `docker save` writes;
-/// either may be compressed by gzip.
-pub(super) fn unpack_file(file: &Path, root: &Path, budget: &mut Budget) -> Result<()> {
+/// either may be compressed by gzip. Returns what an image says about running
+/// it.
+pub(super) fn unpack_file(
+    file: &Path,
+    root: &Path,
+    budget: &mut Budget,
+) -> Result<Option<ImageConfig>> {
     let Some(saved) = manifest(file)? else {
-        return unpack::unpack(open(file)?, root, budget, false);
+        unpack::unpack(open(file)?, root, budget, false)?;
+        return Ok(None);
     };
     let [image] = &saved[..] else {
         bail!("it holds {} images; save one by itself", saved.len());
     };
     for layer in &image.layers {
         // The order in the archive is not that of the layers.
-        let mut archive = Archive::new(open(file)?);
-        let mut entries = archive.entries().context("it cannot be read")?;
-        let entry = entries
-            .find_map(|entry| {
-                let entry = entry.ok()?;
-                (entry.path().ok()? == *layer).then_some(entry)
-            })
-            .ok_or_else(|| anyhow!("its layer {} is missing", layer.display()))?;
-        unpack::unpack(plain(entry)?, root, budget, true)?;
+        with_entry(file, layer, |entry| {
+            unpack::unpack(plain(entry)?, root, budget, true)
+        })?
+        .ok_or_else(|| anyhow!("its layer {} is missing", layer.display()))?;
     }
-    Ok(())
+    with_entry(file, &image.config, |entry| {
+        let read: Configuration = serde_json::from_slice(&text(entry)?)
+            .context("its configuration cannot be understood")?;
+        Ok(read.config.unwrap_or_default())
+    })
+}
+
+/// Does something with an entry of an archive; nothing where it is not there.
+fn with_entry<T>(
+    file: &Path,
+    path: &Path,
+    act: impl FnOnce(&mut dyn Read) -> Result<T>,
+) -> Result<Option<T>> {
+    let mut archive = Archive::new(open(file)?);
+    let mut entries = archive.entries().context("it cannot be read")?;
+    let entry = entries.find_map(|entry| {
+        let entry = entry.ok()?;
+        (entry.path().ok()? == *path).then_some(entry)
+    });
+    entry.map(|mut entry| act(&mut entry)).transpose()
+}
+
+/// A document of an image.
+fn text(stream: &mut dyn Read) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    stream.take(LONGEST_DOCUMENT).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 /// The images in an archive of `docker save`; none where it is a root
@@ -58,12 +95,7 @@ fn manifest(file: &Path) -> Result<Option<Vec<Saved>>> {
         let mut entry = entry.map_err(|_| anyhow!("it is no tar archive, or it is cut off"))?;
         let is_it = entry.path().is_ok_and(|it| it == Path::new(MANIFEST));
         if is_it {
-            let mut text = Vec::new();
-            entry
-                .by_ref()
-                .take(LONGEST_MANIFEST)
-                .read_to_end(&mut text)?;
-            let saved = serde_json::from_slice(&text)
+            let saved = serde_json::from_slice(&text(&mut entry)?)
                 .with_context(|| format!("its {MANIFEST} cannot be understood"))?;
             return Ok(Some(saved));
         }
@@ -106,6 +138,7 @@ mod tests {
     use tar::{Builder, Header};
 
     use super::*;
+    use crate::roots::Owners;
 
     fn tar(files: &[(&str, &[u8])]) -> Vec<u8> {
         let mut builder = Builder::new(Vec::new());
@@ -130,7 +163,7 @@ mod tests {
         let (file, root) = (folder.path().join("file"), folder.path().join("root"));
         fs::write(&file, bytes)?;
         fs::create_dir(&root)?;
-        let mut budget = Budget::of(folder.path(), 1 << 20)?;
+        let mut budget = Budget::of(folder.path(), 1 << 20, Owners::Root)?;
         unpack_file(&file, &root, &mut budget)?;
         Ok(fs::read_to_string(root.join("usr/bin/dockerd"))?)
     }
@@ -150,6 +183,30 @@ mod tests {
         for bytes in [&root, &gzip(&root), &saved, &gzip(&saved)] {
             assert_eq!(dockerd(bytes).unwrap(), "new");
         }
+    }
+
+    #[test]
+    fn an_image_says_how_it_is_run_and_a_root_filesystem_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let said = |files: &[(&str, &[u8])]| {
+            let (file, root) = (folder.path().join("file"), folder.path().join("root"));
+            fs::write(&file, tar(files)).unwrap();
+            let _ = fs::create_dir(&root);
+            let mut budget = Budget::of(folder.path(), 1 << 20, Owners::Root).unwrap();
+            unpack_file(&file, &root, &mut budget)
+        };
+        let manifest: (&str, &[u8]) = (MANIFEST, br#"[{"Config":"c.json","Layers":[]}]"#);
+        let config = br#"{"architecture":"arm64","config":{"Cmd":["/bin/web"],"Env":["A=b"]}}"#;
+        let known = said(&[("c.json", config), manifest]).unwrap().unwrap();
+        assert_eq!(
+            (&known.cmd[..], &known.env[..]),
+            (&["/bin/web".into()][..], &["A=b".into()][..])
+        );
+        let silent = said(&[("c.json", br#"{"config":null}"#), manifest]).unwrap();
+        assert_eq!(silent, Some(ImageConfig::default()));
+        assert_eq!(said(&[manifest]).unwrap(), None);
+        assert_eq!(said(&[("bin/web", b"")]).unwrap(), None);
+        assert!(said(&[("c.json", b"{"), manifest]).is_err());
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Place {
             budget: Budget {
                 entries: 100,
                 bytes: 1 << 20,
+                owners: Owners::Root,
             },
         }
     }
@@ -178,10 +179,8 @@ fn bounds_hold() {
     assert!(place.unpack(&[("a", FILE, "0123456789", 0o644)]).is_ok());
     let error = place.unpack(&[("b", FILE, "0", 0o644)]).unwrap_err();
     assert!(error.to_string().starts_with("it is too large"), "{error}");
-    place.budget = Budget {
-        entries: 1,
-        bytes: 10,
-    };
+    place.budget.entries = 1;
+    place.budget.bytes = 10;
     assert!(place.unpack(&[("c", FILE, "", 0o644)]).is_ok());
     assert!(place.unpack(&[("d", FILE, "", 0o644)]).is_err());
     place.budget.entries = 100;
@@ -228,4 +227,50 @@ fn layers_hide_what_those_below_have() {
     assert_eq!(names("etc"), ["stays"]);
     assert_eq!(names("var"), ["new"]);
     place.outside_is_untouched();
+}
+
+#[test]
+fn owners_are_kept_where_the_programs_run_as_these_users() {
+    use std::os::unix::fs::MetadataExt;
+
+    // Who is not root can give files to nobody else.
+    let uid = if rustix::process::geteuid().is_root() {
+        1000
+    } else {
+        rustix::process::geteuid().as_raw()
+    };
+    let gid = rustix::process::getegid().as_raw();
+    let archive = |id: u64| {
+        let mut builder = Builder::new(Vec::new());
+        for (name, kind, mode) in [("srv/", DIR, 0o750), ("srv/data", FILE, 0o4640)] {
+            let mut header = Header::new_gnu();
+            header.set_path(name).unwrap();
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_uid(id);
+            header.set_gid(u64::from(gid));
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, &b""[..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    };
+    let mut place = Place::new();
+    place.budget.owners = Owners::Kept;
+    let root = place.root();
+    unpack(
+        &archive(u64::from(uid))[..],
+        &root,
+        &mut place.budget,
+        false,
+    )
+    .unwrap();
+    for (path, mode) in [("srv", 0o750), ("srv/data", 0o640)] {
+        let found = fs::metadata(root.join(path)).unwrap();
+        assert_eq!((found.uid(), found.mode() & 0o7777), (uid, mode), "{path}");
+    }
+    for id in [u64::from(u32::MAX), 1 << 33] {
+        let error = unpack(&archive(id)[..], &root, &mut place.budget, false).unwrap_err();
+        assert!(format!("{error:#}").contains("nobody"), "{error:#}");
+    }
 }
