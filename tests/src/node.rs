@@ -224,6 +224,21 @@ impl Node {
         self.login("rubus")
     }
 
+    /// Brings a port of the node to this host, until what is returned is
+    /// killed.
+    ///
+    /// # Panics
+    /// When ssh cannot be started.
+    pub fn tunnel(&self, port: u16) -> (u16, Child) {
+        let here = free_port();
+        let child = self
+            .ssh_command()
+            .args(["-N", "-o", "ExitOnForwardFailure=yes"])
+            .args(["-L", &format!("{here}:127.0.0.1:{port}")])
+            .spawn();
+        (here, child.expect("ssh starts"))
+    }
+
     fn login(&self, user: &str) -> Command {
         let mut command = Command::new("ssh");
         command

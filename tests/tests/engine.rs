@@ -1,4 +1,5 @@
-//! The gateway's own tests of an engine, on the engine of an image.
+//! The engine of an image: reached over the network by clients with a certificate,
+//! and by the gateway, whose own tests of an engine run on it.
 
 use std::{
     fs::File,
@@ -35,6 +36,49 @@ fn conformance() -> PathBuf {
         .expect("cargo names the program that it made")
 }
 
+/// The engine's port is for those with a certificate of the node.
+fn is_reached_by_clients_with_certificates_only(node: &mut Node) {
+    let folder = tempfile::tempdir().unwrap();
+    let (port, mut tunnel) = node.tunnel(2376);
+    let address = format!("https://127.0.0.1:{port}/version");
+    let curl = |credentials: &[&str]| {
+        let mut command = Command::new("curl");
+        command.args(["--silent", "--show-error", "--fail", "--max-time", "60"]);
+        command.args(credentials).current_dir(folder.path());
+        command
+    };
+    assert!(!run(curl(&["--insecure"]).arg(&address)).status.success());
+    let said = node.ssh("ros tls generate && ros config set docker.tcp true");
+    assert!(said.contains("localhost"), "{said}");
+    node.wait_ssh_command("docker version", 3 * MINUTE);
+    for file in ["ca.pem", "cert.pem", "key.pem"] {
+        let content = node.ssh(&format!("cat docker-tls/{file}"));
+        std::fs::write(folder.path().join(file), content).unwrap();
+    }
+    must(
+        Command::new("openssl")
+            .args(["verify", "-x509_strict", "-purpose", "sslclient"])
+            .args(["-CAfile", "ca.pem", "cert.pem"])
+            .current_dir(folder.path()),
+    );
+    let client = [
+        "--cacert", "ca.pem", "--cert", "cert.pem", "--key", "key.pem",
+    ];
+    let said = must(curl(&client).arg(&address));
+    assert!(said.contains("ApiVersion"), "{said}");
+    // No client without a certificate, or with one of another node.
+    let said = run(curl(&["--cacert", "ca.pem"]).arg(&address));
+    assert!(!said.status.success());
+    let plain = format!("http://127.0.0.1:{port}/version");
+    assert!(!run(curl(&[]).arg(&plain)).status.success());
+    node.ssh("ros tls generate --new-authority --out other && ros service restart docker");
+    node.wait_ssh_command("docker version", 3 * MINUTE);
+    let said = run(curl(&["--insecure", "--cert", "cert.pem", "--key", "key.pem"]).arg(&address));
+    assert!(!said.status.success(), "a client of the old authority");
+    let _ = tunnel.kill();
+    let _ = tunnel.wait();
+}
+
 #[test]
 fn the_engine_conforms_to_what_the_gateway_expects() {
     let program = conformance();
@@ -46,6 +90,8 @@ fn the_engine_conforms_to_what_the_gateway_expects() {
         .stdin(Stdio::from(File::open(program).unwrap()))
         .status();
     assert!(copied.unwrap().success());
+    node.wait_ssh_command("ros os status --check", 3 * MINUTE);
+    is_reached_by_clients_with_certificates_only(&mut node);
     node.wait_ssh_command("ros os status --check", 3 * MINUTE);
 
     // There, because functions are reached at the addresses of their

@@ -31,6 +31,13 @@ pub const COMPOSE: &str = "/var/lib/rubus/compose";
 pub const OWN_SERVICES: &str = "/var/lib/rubus/services";
 /// Where the user's engine listens.
 pub const ENGINE_SOCKET: &str = "/run/rubus/docker/docker.sock";
+/// The port of the engine's API for clients with certificates, as IANA has it.
+pub const ENGINE_TCP_PORT: u16 = 2376;
+/// The node's own authority, which signs the certificates of the engine and its
+/// clients: certificate and key in PEM, for root only.
+pub const TLS_AUTHORITY: &str = "/var/lib/rubus/tls/authority.pem";
+/// The engine's certificate and key in PEM, for root only.
+pub const TLS_ENGINE: &str = "/var/lib/rubus/tls/engine.pem";
 /// Modules that `init` loads in the system root, one name a line.
 pub const EARLY_MODULES: &str = "/usr/lib/rubus/modules-load";
 

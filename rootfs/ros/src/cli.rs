@@ -102,6 +102,14 @@ Examples:
   ros console switch debian"
     )]
     Console(crate::variants::cli::Console),
+    /// Make certificates for the engine's API over the network
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ros tls generate && ros config set docker.tcp true"
+    )]
+    Tls(crate::tls::Tls),
     /// Show, restart and switch off the system
     #[command(
         subcommand,

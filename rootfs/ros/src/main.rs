@@ -28,6 +28,7 @@ mod services;
 mod table;
 mod text;
 mod timings;
+mod tls;
 mod variants;
 
 use std::io;
@@ -71,6 +72,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
         Command::Engine(command) => variants::engine(&client, &cli.global.host, command, output)?,
         Command::Console(command) => variants::console(&client, command, output)?,
+        Command::Tls(command) => tls::run(&cli.global.host, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,

@@ -1,23 +1,33 @@
 //! What dockerd is told: the image's `daemon.json`, and over it the settings.
 
-use rubus_config::settings::{Docker, Proxy};
+use rubus_config::{
+    paths,
+    settings::{Docker, Proxy},
+};
 use serde_json::{Map, Value, json};
 
 /// Keys of `daemon.json` that the rest of the system relies on.
-const FIXED: [&str; 6] = [
+const FIXED: [&str; 11] = [
     "containerd",
     "data-root",
     "exec-opts",
     "exec-root",
     "group",
     "hosts",
+    "tls",
+    "tlscacert",
+    "tlscert",
+    "tlskey",
+    "tlsverify",
 ];
 
 /// The content of dockerd's configuration, and what was left out of it as
-/// messages.
+/// messages. `certificates` tells whether there are any: without them nobody is
+/// let in over the network.
 pub(crate) fn configuration(
     image: Map<String, Value>,
     docker: &Docker,
+    certificates: bool,
 ) -> (Map<String, Value>, Vec<String>) {
     let mut merged = image;
     let mut refused = Vec::new();
@@ -52,7 +62,33 @@ pub(crate) fn configuration(
             merged.insert(key.clone(), value.clone());
         }
     }
+    match (docker.tcp, certificates) {
+        (true, true) => over_network(&mut merged),
+        (true, false) => refused.push(
+            "docker.tcp has no effect: there are no certificates; make them with `ros tls generate`"
+                .to_owned(),
+        ),
+        (false, _) => {}
+    }
     (merged, refused)
+}
+
+/// Has dockerd listen to clients with certificates.
+fn over_network(merged: &mut Map<String, Value>) {
+    // All of IPv4: an address of a network that is not there yet, or of IPv6
+    // where that is off, would keep the engine from starting.
+    let address = format!("tcp://0.0.0.0:{}", paths::ENGINE_TCP_PORT);
+    if let Some(Value::Array(hosts)) = merged.get_mut("hosts") {
+        hosts.push(address.into());
+    }
+    for (key, value) in [
+        ("tlsverify", Value::Bool(true)),
+        ("tlscacert", paths::TLS_AUTHORITY.into()),
+        ("tlscert", paths::TLS_ENGINE.into()),
+        ("tlskey", paths::TLS_ENGINE.into()),
+    ] {
+        merged.insert(key.to_owned(), value);
+    }
 }
 
 fn texts<'a>(list: impl Iterator<Item = &'a str>) -> Value {
@@ -81,12 +117,40 @@ mod tests {
 
     use super::*;
 
-    fn of(settings: Value) -> (Map<String, Value>, Vec<String>) {
-        let settings: Settings = serde_json::from_value(settings).unwrap();
+    fn of_image() -> Map<String, Value> {
         let Value::Object(image) = json!({ "hosts": ["unix:///x"], "log-driver": "local" }) else {
             unreachable!()
         };
-        configuration(image, &settings.docker)
+        image
+    }
+
+    fn of(settings: Value) -> (Map<String, Value>, Vec<String>) {
+        let settings: Settings = serde_json::from_value(settings).unwrap();
+        configuration(of_image(), &settings.docker, true)
+    }
+
+    #[test]
+    fn over_the_network_only_clients_with_certificates_are_let_in() {
+        let on = json!({ "docker": { "tcp": true } });
+        let (merged, refused) = of(on.clone());
+        assert_eq!(merged["hosts"], json!(["unix:///x", "tcp://0.0.0.0:2376"]));
+        assert_eq!(merged["tlsverify"], true);
+        assert_eq!(refused, [""; 0]);
+        assert_eq!(of(json!({})).0.get("tlsverify"), None, "off by default");
+
+        let settings: Settings = serde_json::from_value(on).unwrap();
+        let (merged, refused) = configuration(of_image(), &settings.docker, false);
+        assert_eq!(merged["hosts"], json!(["unix:///x"]));
+        assert!(refused[0].contains("ros tls generate"), "{refused:?}");
+    }
+
+    #[test]
+    fn nobody_opens_the_port_without_them() {
+        let daemon = json!({ "tlsverify": false, "tls": false, "tlscacert": "/x" });
+        let (merged, refused) = of(json!({ "docker": { "tcp": true, "daemon": daemon } }));
+        assert_eq!(merged["tlsverify"], true);
+        assert_eq!(merged["tlscacert"], paths::TLS_AUTHORITY);
+        assert_eq!(refused.len(), 3);
     }
 
     #[test]

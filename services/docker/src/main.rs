@@ -79,12 +79,18 @@ fn write_configuration(settings: &Settings) -> Result<(), String> {
     let text = fs::read(IMAGE).map_err(|error| format!("cannot read {IMAGE}: {error}"))?;
     let image = serde_json::from_slice(&text)
         .map_err(|error| format!("cannot understand {IMAGE}: {error}"))?;
-    let (merged, refused) = daemon::configuration(image, &settings.docker);
+    let (merged, refused) = daemon::configuration(image, &settings.docker, has_certificates());
     for line in refused {
         eprintln!("{line}");
     }
     let text = serde_json::to_vec_pretty(&merged).map_err(|error| error.to_string())?;
     fs::write(MERGED, text).map_err(|error| format!("cannot write {MERGED}: {error}"))
+}
+
+/// Whether `ros tls generate` was here.
+fn has_certificates() -> bool {
+    let files = [paths::TLS_AUTHORITY, paths::TLS_ENGINE];
+    files.iter().all(|file| Path::new(file).is_file())
 }
 
 /// Mounts the folder that is asked for where the engine keeps its data.

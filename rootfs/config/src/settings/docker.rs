@@ -27,6 +27,9 @@ pub struct Docker {
     pub log_max_files: Within<1, 1000>,
     /// Where images, containers and volumes are kept: a folder below `/data`.
     pub data_root: DataFolder,
+    /// Whether the engine is also reached over the network, on port 2376, by
+    /// clients with a certificate that `ros tls generate` made.
+    pub tcp: bool,
     /// Further settings of the engine, as in its `daemon.json`.
     pub daemon: BTreeMap<String, Value>,
 }
@@ -39,6 +42,7 @@ impl Default for Docker {
             log_max_size: Size::known("10M"),
             log_max_files: Within::known(3),
             data_root: DataFolder::known("/data/docker"),
+            tcp: false,
             daemon: BTreeMap::new(),
         }
     }
