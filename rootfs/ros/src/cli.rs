@@ -193,19 +193,26 @@ Examples:
   ros service disable gateway
   ros service disable --try 60s wifi")]
     Disable(Switch),
-    /// Add services of your own from a compose file
+    /// Add services of your own: a `service.toml`, or a compose file
     ///
-    /// The engine runs them. What of the Compose specification is not supported
-    /// is an error that names it.
+    /// Of a `service.toml` (a file that ends in `.toml`) the root is an image:
+    /// `image = "nginx:1.27"`, which the engine fetches, or an archive beside
+    /// the file, `image = "./web.tar"`. The service starts unless it says
+    /// `enabled = false`, now and at every boot, as those of the image of the
+    /// node do. What is there under its name and was added is replaced.
+    ///
+    /// What a compose file defines runs in the engine, once it is enabled. What
+    /// is not supported of either is an error that names it.
     #[command(after_help = "\
 Examples:
-  ros service add web.yaml
-  ros service add --name web compose.yaml
-  ros service enable web")]
+  ros service add mosquitto.toml
+  ros service add --name broker services/mosquitto/service.toml
+  ros service add web.yaml && ros service enable web")]
     Add(Add),
-    /// End services that were added, and forget their file
+    /// End services that were added, and forget them
     ///
-    /// Their volumes stay.
+    /// The root of a service of your own is deleted, with what was written to
+    /// it; what it wrote to its mounts stays, as do volumes of a compose file.
     #[command(after_help = "\
 Examples:
   ros service remove web")]
@@ -289,7 +296,7 @@ pub(crate) struct Switch {
 /// What to add.
 #[derive(Args, Debug)]
 pub(crate) struct Add {
-    /// The compose file; `-` reads standard input
+    /// The service.toml or compose file; `-` reads standard input
     pub(crate) file: PathBuf,
     /// What to call it, instead of what the file says or is called
     #[arg(long)]

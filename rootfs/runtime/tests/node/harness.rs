@@ -148,6 +148,21 @@ impl Node {
         self.write_bundle(&bundle, name, script, &rest);
     }
 
+    /// Where services lie that are added on the node.
+    pub(crate) fn own_services(&self) -> PathBuf {
+        self.state_dir().join("services")
+    }
+
+    /// Begins a service on the node: it is not there before the runtime is
+    /// asked to take it in.
+    pub(crate) fn begin_own(&mut self, name: &str, script: &str, rest: &str) {
+        let begun = self.own_services().join(rubus_service::own::begun(name));
+        // What an exchange left there is deleted by whoever adds services.
+        let _ = fs::remove_dir_all(&begun);
+        self.write_bundle(&begun, name, script, rest);
+        self.names.push(name.to_owned());
+    }
+
     fn write_bundle(&self, bundle: &Path, name: &str, script: &str, rest: &str) {
         let default = |key: &str, line: &'static str| if rest.contains(key) { "" } else { line };
         let kind = default("kind =", "kind = \"daemon\"\n");
@@ -181,6 +196,10 @@ impl Node {
         }
         let mut config = Config::new(&service, &Identity::root());
         config.linux.cgroups_path = format!("{}/{name}", self.cgroup);
+        if !config.root.readonly {
+            let root = self.run_dir().join("roots").join(name);
+            config.root.path = root.display().to_string();
+        }
         // What a container on the test machine may lack the rights for: device
         // rules and raised limits need CAP_SYS_RESOURCE.
         config.linux.resources.devices.clear();

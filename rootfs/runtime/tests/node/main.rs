@@ -2,6 +2,7 @@
 
 mod faults;
 mod harness;
+mod own;
 mod settings;
 mod switches;
 mod takeover;
