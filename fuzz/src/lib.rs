@@ -76,6 +76,10 @@ pub fn service_toml(data: &[u8]) {
         Err(error) => assert!(error.to_string().starts_with("f"), "{error}"),
     }
     let _ = Service::parse_variant("name", "other", file(BASE), file(text));
+    match Service::parse_own("name", "f", text) {
+        Ok(service) => drop(oci::Config::new(&service, &Identity::root()).to_json()),
+        Err(error) => assert!(error.to_string().starts_with("f"), "{error}"),
+    }
 }
 
 /// A compose file: what it asks for can be done, and is then there.
