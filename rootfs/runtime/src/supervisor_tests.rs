@@ -292,3 +292,79 @@ fn the_record_of_the_boot_is_in_the_order_of_the_starts() {
     assert_eq!(names, ["b", "a"]);
     assert_eq!(booted[1].ready_us, Some(SECOND));
 }
+
+#[test]
+fn services_come_and_go_and_the_others_keep_their_numbers() {
+    let mut it = world(&[("a", &[]), ("b", &[]), ("c", &["b"])]);
+    it.start_all();
+    it.run();
+    let (b, c) = (it.index("b"), it.index("c"));
+    assert!(!it.supervisor.is_at_rest(b));
+    it.tell("b", Event::Stop { kill_by: None });
+    assert!(!it.supervisor.is_at_rest(b), "it is being stopped");
+    it.run();
+    assert!(it.supervisor.is_at_rest(b));
+
+    it.supervisor.remove(b);
+    assert!(it.supervisor.take_changed());
+    assert_eq!(it.supervisor.index_of("b"), None);
+    assert_eq!(it.index("c"), c);
+    let names = |it: &World| -> Vec<String> {
+        let units = it.supervisor.units();
+        units.map(|(_, unit)| unit.service.name.clone()).collect()
+    };
+    assert_eq!(names(&it), ["a", "c"]);
+    assert!(it.supervisor.booted().iter().all(|it| it.name != "b"));
+    // What waits for it hears that it is gone.
+    it.tell("c", Event::Stop { kill_by: None });
+    it.run();
+    it.tell("c", Event::Start);
+    it.run();
+    assert_eq!(it.reason("c"), "waits for b, which does not exist");
+
+    // One of its name takes its number; another one gets a new one.
+    let new = it.supervisor.add(service("b", &[], ""), true);
+    assert_eq!(new, b);
+    assert_eq!(it.state("b"), State::Stopped);
+    let more = it.supervisor.add(service("d", &["c"], ""), false);
+    assert_eq!(more, 3);
+    assert_eq!(names(&it), ["a", "b", "c", "d"]);
+    it.tell("b", Event::Start);
+    it.tell("d", Event::Start);
+    it.run();
+    assert_eq!(it.state("c"), State::Ready);
+    assert_eq!(it.state("d"), State::Ready);
+
+    // A removed one does not hold up the end.
+    it.tell("d", Event::Stop { kill_by: None });
+    it.run();
+    it.supervisor.remove(more);
+    it.supervisor.begin_shutdown(PowerAction::Reboot, it.now);
+    it.run();
+    let done = it.supervisor.shutdown_complete(it.now);
+    assert_eq!(done, Some(PowerAction::Reboot));
+}
+
+#[test]
+fn one_that_waits_or_starts_again_is_not_at_rest() {
+    let mut it = world(&[("a", &["b"]), ("b", &[])]);
+    let (a, b) = (it.index("a"), it.index("b"));
+    it.tell("a", Event::Start);
+    assert!(!it.supervisor.is_at_rest(a));
+    it.tell("b", Event::Start);
+    it.run();
+    let exit = Exit::Code(1);
+    it.tell(
+        "b",
+        Event::Exited {
+            exit,
+            out_of_memory: false,
+        },
+    );
+    it.run();
+    assert_eq!(it.state("b"), State::Backoff);
+    assert!(!it.supervisor.is_at_rest(b));
+    it.tell("b", Event::Stop { kill_by: None });
+    it.run();
+    assert!(it.supervisor.is_at_rest(b));
+}
