@@ -14,9 +14,10 @@ use std::{
 use rubus::{
     cache::Cache,
     digest::Digest,
-    oci::{Config, Credentials, Image, Registry},
+    oci::{Credentials, Image, Registry},
     tree::{Kind, Tree},
 };
+use rubus_service::ImageConfig;
 use serde_json::{Value, json};
 
 const LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
@@ -298,10 +299,10 @@ fn check(image: &Image, cache: &Cache) {
     assert_eq!(content(&tree, "etc/new"), b"new");
     assert!(content(&tree, "usr/bin/long") == noise());
     assert!(tree.get("etc/gone").is_none());
-    let expected = Config {
+    let expected = ImageConfig {
         env: vec!["A=b".into()],
         entrypoint: vec!["/usr/bin/long".into()],
-        ..Config::default()
+        ..ImageConfig::default()
     };
     assert_eq!(image.config, expected);
 }

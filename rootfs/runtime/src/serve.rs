@@ -31,7 +31,9 @@ impl Daemon {
         match call {
             Call::List => {
                 let all = self.supervisor.units();
-                let all: Vec<Status> = all.map(|(index, _)| self.status(index)).collect();
+                let mut all: Vec<Status> = all.map(|(index, _)| self.status(index)).collect();
+                // Those that were added just now have the last numbers.
+                all.sort_by(|a, b| a.name.cmp(&b.name));
                 return Ok(Some(http::json(200, &all)));
             }
             Call::Show(name) => {

@@ -67,6 +67,9 @@ fn one_that_is_added_is_a_service_like_the_others() {
     node.wait_state("mine", State::Ready);
     wait_for("its log", || node.log("mine") == ["hello"]);
     assert_eq!(names(&node), ["base", "mine"]);
+    node.begin_own("also", &runs("also"), "enabled = false\n");
+    take_in(&node, "also");
+    assert_eq!(names(&node), ["also", "base", "mine"]);
     let (_, body) = node.request("GET", "/v1/services/mine/definition", "");
     let definition: Value = serde_json::from_str(&body).unwrap();
     assert_eq!(definition["after"], json!(["base"]));
