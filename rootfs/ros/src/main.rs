@@ -16,6 +16,7 @@ mod logs;
 mod os;
 mod output;
 mod power;
+mod recovery;
 #[cfg(test)]
 mod reference;
 #[cfg(test)]
@@ -69,6 +70,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
         Command::Engine(command) => variants::engine(&client, &cli.global.host, command, output)?,
         Command::Console(command) => variants::console(&client, command, output)?,
+        Command::Recovery(listing) => recovery::run(&client, &host, *listing, output)?,
         Command::Tls(command) => tls::run(&cli.global.host, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
