@@ -4,7 +4,7 @@
 //! toolchain is, so all three are mapped to fixed names.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     env,
     ffi::OsStr,
     fs,
@@ -42,11 +42,30 @@ pub struct Programs {
 }
 
 /// What the compiled programs were made from.
-#[derive(PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     sources: String,
     toolchain: String,
-    programs: Vec<String>,
+    programs: BTreeSet<String>,
+}
+
+impl Stamp {
+    /// Whether everything that another one stands for is there.
+    fn covers(&self, other: &Self) -> bool {
+        self.is_like(other) && other.programs.is_subset(&self.programs)
+    }
+
+    /// What was compiled earlier from the same is there as well: an image with
+    /// other services does not make the next one compile.
+    fn add(&mut self, earlier: Self) {
+        if self.is_like(&earlier) {
+            self.programs.extend(earlier.programs);
+        }
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.sources, &self.toolchain) == (&other.sources, &other.toolchain)
+    }
 }
 
 impl Programs {
@@ -75,7 +94,7 @@ impl Programs {
             .iter()
             .map(|(_, program)| (program.clone(), folder.join(program)))
             .collect();
-        let stamp = Stamp {
+        let mut stamp = Stamp {
             sources: sources_digest(project)?,
             toolchain: toolchain()?,
             programs: files.keys().cloned().collect(),
@@ -84,9 +103,15 @@ impl Programs {
         let last: Option<Stamp> = fs::read(&stamp_path)
             .ok()
             .and_then(|bytes| serde_json::from_slice(&bytes).ok());
-        if last.as_ref() != Some(&stamp) || !files.values().all(|path| path.is_file()) {
+        let there = files.values().all(|path| path.is_file());
+        if !there || !last.as_ref().is_some_and(|last| last.covers(&stamp)) {
             ensure_target()?;
+            // What is interrupted leaves some of the old and some of the new.
+            let _ = fs::remove_file(&stamp_path);
             run_cargo(project, &target_dir, &wanted, quiet)?;
+            if let Some(last) = last {
+                stamp.add(last);
+            }
             fs::write(&stamp_path, serde_json::to_vec(&stamp)?)
                 .with_context(|| format!("cannot write {}", stamp_path.display()))?;
         }
@@ -309,6 +334,29 @@ fn output(command: &mut Command) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn stamp(sources: &str, programs: &[&str]) -> Stamp {
+        Stamp {
+            sources: sources.to_owned(),
+            toolchain: "rustc 1".to_owned(),
+            programs: programs.iter().map(|&it| it.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_was_compiled_for_one_image_is_there_for_another() {
+        let all = stamp("a", &["init", "ntp", "wifi"]);
+        assert!(all.covers(&stamp("a", &["init", "wifi"])));
+        assert!(!all.covers(&stamp("b", &["init"])), "other sources");
+        assert!(!all.covers(&stamp("a", &["init", "mdns"])));
+
+        let mut now = stamp("a", &["mdns"]);
+        now.add(all.clone());
+        assert!(now.covers(&all));
+        let mut now = stamp("b", &["mdns"]);
+        now.add(all);
+        assert_eq!(now, stamp("b", &["mdns"]), "of other sources");
+    }
 
     #[test]
     fn a_program_that_cargo_has_just_compiled_is_reported() {

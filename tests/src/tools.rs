@@ -1,7 +1,8 @@
 //! The commands that tests call, and where things are.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, File},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::OnceLock,
@@ -101,6 +102,9 @@ pub fn ssh_key() -> PathBuf {
     static KEY: OnceLock<PathBuf> = OnceLock::new();
     KEY.get_or_init(|| {
         let key = scratch().join("id_ed25519");
+        // Test programs run at the same time.
+        let lock = File::create(scratch().join("id_ed25519.lock")).expect("it is writable");
+        lock.lock().expect("a file can be locked");
         if !key.exists() {
             must(
                 Command::new("ssh-keygen")

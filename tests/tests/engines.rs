@@ -199,6 +199,23 @@ fn a_console_in_which_nobody_can_log_in_gives_way() {
     assert_eq!(node.ssh("cat note").trim(), "mine");
     let after = node.ssh("sudo sh -c 'cat /var/lib/rubus/console/ssh/*.pub'");
     assert_eq!(after, keys);
+
+    // Who can write to the card needs no login, and gets what the image has.
+    node.cut_power();
+    let options = Options {
+        state: Some(folder.path().join("state.qcow2")),
+        append: Some("rubus.recovery"),
+        ..Options::default()
+    };
+    let mut node = Node::boot(&image(), &options);
+    node.wait_console("What can be done:", 3 * MINUTE);
+    node.type_line("99");
+    node.wait_console("there is no 99", MINUTE);
+    node.wait_ssh(3 * MINUTE);
+    assert_eq!(current(&node, "console"), own);
+    let list = node.ssh("ros console list");
+    let notice = format!("{own} runs instead of second: the node was started for recovery");
+    assert!(list.contains(&notice), "{list}");
 }
 
 /// `RUBUS_TESTS_SWITCH_CUTS=100 cargo test ...` goes on for longer.

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use rubus_config::boot;
+
 /// What `init` reads from the kernel command line.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Cmdline {
@@ -9,6 +11,8 @@ pub(crate) struct Cmdline {
     pub(crate) slot: Option<String>,
     /// `rubus.rescue`: a shell on the console when a step fails.
     pub(crate) rescue: bool,
+    /// `rubus.recovery`: see [`boot::recovery`].
+    pub(crate) recovery: bool,
     /// `rubus.watchdog=0`: the hardware watchdog stays off.
     pub(crate) without_watchdog: bool,
 }
@@ -20,7 +24,10 @@ impl Cmdline {
     }
 
     fn parse(text: &str) -> Self {
-        let mut parsed = Self::default();
+        let mut parsed = Self {
+            recovery: boot::recovery(text),
+            ..Self::default()
+        };
         for (key, value) in parameters(text) {
             match key.as_str() {
                 "rubus.slot" => {

@@ -119,6 +119,16 @@ Examples:
   ros os reboot"
     )]
     Os(Os),
+    /// Show what can be done when something is broken, and do it
+    ///
+    /// Each line of the list is a command. A node whose kernel command line has
+    /// `rubus.recovery` shows the list on its screen and serial console without
+    /// a login, and runs the engine and the console of the image.
+    #[command(after_help = "\
+Examples:
+  ros recovery
+  ros recovery --json | jq -r '.[].what'")]
+    Recovery(Listing),
     /// Print a script that completes `ros` commands in a shell
     #[command(after_help = "\
 Examples:

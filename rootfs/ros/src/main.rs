@@ -18,6 +18,7 @@ mod os;
 mod output;
 mod own;
 mod power;
+mod recovery;
 #[cfg(test)]
 mod reference;
 mod roots;
@@ -72,6 +73,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Config(command) => config::run(&client, &cli.global.host, command, output)?,
         Command::Engine(command) => variants::engine(&client, &cli.global.host, command, output)?,
         Command::Console(command) => variants::console(&client, command, output)?,
+        Command::Recovery(listing) => recovery::run(&client, &host, *listing, output)?,
         Command::Tls(command) => tls::run(&cli.global.host, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),

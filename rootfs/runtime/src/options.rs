@@ -22,11 +22,13 @@ pub(crate) struct Options {
     pub(crate) etc: PathBuf,
     /// The cgroup that holds one for each service.
     pub(crate) cgroup: PathBuf,
+    /// Whether every service is to be the variant that the image starts with.
+    pub(crate) recovery: bool,
 }
 
 const USAGE: &str = "usage: system-runtime [--services DIR] [--run DIR] [--state DIR] \
      [--oci-runtime FILE] [--configure FILE] [--etc DIR] \
-     [--cgroup DIR]";
+     [--cgroup DIR] [--recovery]";
 
 impl Default for Options {
     fn default() -> Options {
@@ -38,6 +40,7 @@ impl Default for Options {
             configure: paths::CONFIGURE.into(),
             etc: "/etc".into(),
             cgroup: PathBuf::from(format!("/sys/fs/cgroup{}", rubus_service::oci::CGROUPS)),
+            recovery: false,
         }
     }
 }
@@ -57,6 +60,10 @@ impl Options {
                 lexopt::Arg::Long("configure") => &mut options.configure,
                 lexopt::Arg::Long("etc") => &mut options.etc,
                 lexopt::Arg::Long("cgroup") => &mut options.cgroup,
+                lexopt::Arg::Long("recovery") => {
+                    options.recovery = true;
+                    continue;
+                }
                 _ => return Err(wrong(argument.unexpected())),
             };
             *path = parser.value().map_err(wrong)?.into();

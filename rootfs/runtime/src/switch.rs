@@ -253,6 +253,19 @@ impl Switch {
         }
     }
 
+    /// A boot for recovery: what was chosen is forgotten.
+    pub(crate) fn recover(record: &Record, own: &str) -> Switch {
+        let before = record.chosen.as_deref().filter(|it| *it != own);
+        Switch {
+            own: own.to_owned(),
+            current: own.to_owned(),
+            notice: before.map_or_else(String::new, |before| {
+                format!("{own} runs instead of {before}: the node was started for recovery")
+            }),
+            ..Switch::default()
+        }
+    }
+
     /// What the API tells of the change under way.
     pub(crate) fn progress(&self) -> Option<Progress> {
         let attempt = self.attempt.as_ref()?;

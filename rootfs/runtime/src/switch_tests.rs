@@ -255,6 +255,20 @@ fn a_boot_tries_what_is_enabled_once() {
 }
 
 #[test]
+fn a_boot_for_recovery_forgets_what_was_chosen_and_what_was_to_be_tried() {
+    let chosen = Record {
+        chosen: Some("new".to_owned()),
+        next: Some("other".to_owned()),
+        ..Record::default()
+    };
+    let switch = Switch::recover(&chosen, "old");
+    assert_eq!(switch.current, "old");
+    assert_eq!(switch.record, Record::default());
+    assert!(switch.notice.contains("new"), "{}", switch.notice);
+    assert_eq!(Switch::recover(&Record::default(), "old"), own());
+}
+
+#[test]
 fn a_boot_that_cannot_remember_a_trial_makes_none() {
     let next = record(None, Some("new"));
     let mut switch = Switch::boot(next, "old", true, |_| None, NOW);

@@ -55,6 +55,7 @@ impl Daemon {
                 None if self.options.pid_file(&name).exists() => {
                     Switch::found(written.clone(), &own)
                 }
+                None if self.options.recovery => Switch::recover(&written, &own),
                 None => {
                     let problem =
                         |variant: &str| variants::load(&self.options, &name, variant).err();

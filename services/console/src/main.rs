@@ -30,7 +30,7 @@ use nix::sys::{
 
 use accounts::Accounts;
 use etc::Etc;
-use rubus_config::{paths, settings::Settings, view};
+use rubus_config::{boot, paths, settings::Settings, view};
 use supervisor::Supervisor;
 
 /// How often a screen that appeared later is looked for: its driver loads while
@@ -73,12 +73,14 @@ fn run() -> Result<(), String> {
     // It ends with the console, whether it is done or not.
     thread::spawn(move || once::run(&settings, &accounts.files));
 
+    let cmdline = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let recovery = boot::recovery(&cmdline);
     let start = Instant::now();
     let mut supervisor = Supervisor::new();
     supervisor.add(tools::sshd());
     loop {
         for terminal in terminals::present(Path::new("/sys/class")) {
-            supervisor.add(tools::getty(&terminal));
+            supervisor.add(tools::getty(&terminal, recovery));
         }
         supervisor.start_due(start.elapsed());
         let wait = supervisor

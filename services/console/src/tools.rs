@@ -35,10 +35,15 @@ pub(crate) fn sshd() -> Program {
     }
 }
 
-/// A login prompt on a terminal. It runs in a session of its own: only so can
+/// A login prompt on a terminal, or what can be done without one when the node
+/// was started for recovery. It runs in a session of its own: only so can
 /// the terminal be its controlling one, and Ctrl-C reaches what runs there.
-pub(crate) fn getty(terminal: &Terminal) -> Program {
+pub(crate) fn getty(terminal: &Terminal, recovery: bool) -> Program {
     let mut command = Command::new("/usr/sbin/agetty");
+    if recovery {
+        command.args(["--skip-login", "--login-program", "/usr/bin/ros"]);
+        command.args(["--login-options", "recovery"]);
+    }
     command
         .args([
             "--noclear",

@@ -24,6 +24,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rubus_config::paths;
 use rubus_config::power::PowerAction;
 
+use crate::cmdline::Cmdline;
 use crate::log;
 use crate::sys::process::{self, Reaped};
 use crate::sys::watchdog::Watchdog;
@@ -199,6 +200,9 @@ impl Supervisor {
                 .context("cannot pass on a pipe")
         };
         let mut command = Command::new(paths::SYSTEM_RUNTIME);
+        if Cmdline::of_kernel().recovery {
+            command.arg("--recovery");
+        }
         command
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin")
