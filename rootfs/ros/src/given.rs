@@ -54,10 +54,12 @@ impl Given {
                 MOST_BYTES >> 10
             );
         }
+        // A file in the working folder is called by that.
+        let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         Ok(Self {
             file: file.to_owned(),
             name: name.map(str::to_owned),
-            usual_name: usual_name(file),
+            usual_name: usual_name(&whole),
             text,
         })
     }

@@ -195,6 +195,25 @@ fn mistakes_are_named_before_anything_is_fetched() {
 }
 
 #[test]
+fn a_file_of_a_usual_name_is_called_by_its_folder_also_from_within() {
+    let node = node(&[]);
+    node.write(
+        "home/shop/service.toml",
+        &format!("{MINIMAL}after = [\"nothing\"]\n"),
+    );
+    let output = node
+        .command("service add service.toml")
+        .current_dir(node.path("home/shop"))
+        .output()
+        .unwrap();
+    let error = stderr(&output);
+    assert!(
+        error.starts_with("ros: service.toml: service shop: `after` names"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_name_that_something_else_has_is_refused() {
     for (name, words) in [
         ("docker", "docker is a service of the image"),
