@@ -181,6 +181,7 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
         ".lock"
     );
     assert_eq!(node.ssh("ls /data/hello").trim(), "index.html");
+    assert!(!node.ssh("ros config export").contains("watcher"));
     let said = complaint(&node, "ros service remove hello");
     assert!(said.contains("`ros service list`"), "{said}");
 }

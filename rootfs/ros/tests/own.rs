@@ -243,11 +243,8 @@ fn a_removed_one_is_stopped_and_its_files_are_deleted() {
     let node = node(&[
         ("GET /v1/services/old", 200, ONE),
         ("POST /v1/services/old/stop", 200, STOPPED),
-        (
-            "DELETE /v1/services/old",
-            200,
-            r#"{"aside":"/var/lib/rubus/services/.old.removed"}"#,
-        ),
+        ("POST /v1/settings/reload", 200, r#"{"trial_ends_us":null}"#),
+        ("DELETE /v1/services/old", 200, r#"{"aside":"/moved"}"#),
         (
             "GET /v1/services/docker",
             200,
@@ -266,20 +263,21 @@ fn a_removed_one_is_stopped_and_its_files_are_deleted() {
     assert_eq!(error, "ros: docker is a service of the image");
     let error = node.fails("service remove gone");
     assert!(error.contains("`ros service list`"), "{error}");
-    // The runtime moves it there.
-    node.write("var/lib/rubus/services/old/service.json", OLD);
-    let moved = node.run("service remove old");
-    assert!(
-        stderr(&moved).contains("its files are not"),
-        "none were moved"
+    node.prints("config set services.old false");
+    // What the runtime moves aside is deleted; here it is somewhere else.
+    node.write("moved/service.json", OLD);
+    assert_eq!(
+        node.prints("service remove old"),
+        "old is removed; what it wrote to its mounts stays\n"
     );
+    assert!(!node.path("moved").exists());
+    assert!(!node.path("run/rubus/settings/old").exists());
     assert!(
-        !node
-            .requests()
-            .iter()
-            .any(|it| it == "POST /v1/services/docker/stop")
+        !node.prints("config export").contains("old"),
+        "another may come"
     );
     let asked = node.requests();
+    assert!(!asked.iter().any(|it| it == "POST /v1/services/docker/stop"));
     assert_eq!(
         asked[asked.len() - 2..],
         ["POST /v1/services/old/stop", "DELETE /v1/services/old"]

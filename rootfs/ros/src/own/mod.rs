@@ -9,8 +9,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use rubus_config::edit::EditError;
 use rubus_config::keys::Schema;
-use rubus_config::node::Node;
+use rubus_config::node::{ChangeError, Node};
 use rubus_config::paths;
 use rubus_service::oci::Config;
 use rubus_service::status::Status;
@@ -124,10 +125,24 @@ impl<'a> Own<'a> {
             let settings = Path::new(paths::SETTINGS).join(name);
             // Most services see none.
             let _ = fs::remove_dir_all(self.host.join(settings.strip_prefix("/")?));
+            self.forget_choice(name).with_context(|| {
+                format!("{name} is removed, but `services.{name}` is still set")
+            })?;
         }
         Ok(output.line(&format!(
             "{name} is removed; what it wrote to its mounts stays"
         ))?)
+    }
+
+    /// Forgets whether it was turned on or off: what is added under its name
+    /// later is another.
+    fn forget_choice(&self, name: &str) -> Result<()> {
+        let key = format!("services.{name}");
+        let node = Node::new(self.host);
+        match node.change(&Schema::default(), false, |it| it.unset(&key)) {
+            Ok(_) | Err(ChangeError::Edit(EditError::NotSet(_))) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Refuses a name that something else has.
