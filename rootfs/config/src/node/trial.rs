@@ -59,15 +59,16 @@ impl Node {
             taken_back: None,
         };
         self.write_trial(&trial)?;
-        let shown = watch()
-            .map_err(ChangeError::Unwatched)
-            .and_then(|()| self.render(&edited.settings).map_err(not_written));
-        if let Err(error) = shown {
+        if let Err(why) = watch() {
+            self.remove_trial()?;
+            return Err(ChangeError::Unwatched(why));
+        }
+        if let Err(error) = self.render(&edited.settings) {
             // Some may have been shown already; what prevents that prevents
             // this too, and what went wrong first is what is told.
             let _ = self.show_old(schema);
             self.remove_trial()?;
-            return Err(error);
+            return Err(not_written(error));
         }
         Ok(effects)
     }
