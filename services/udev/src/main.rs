@@ -11,9 +11,8 @@ use std::{
     time::Duration,
 };
 
-/// Whose devices have nodes. Those of `usb` ask for modules too, but each device
-/// has a node.
-const NODES: [&str; 12] = [
+/// Buses and classes whose devices have nodes, or may have.
+const NODES: [&str; 13] = [
     "block",
     "drm",
     "gpio",
@@ -25,10 +24,10 @@ const NODES: [&str; 12] = [
     "rtc",
     "sound",
     "spidev",
+    "usb",
     "video4linux",
 ];
-const NODES_OF_BUS: &str = "usb";
-/// Whose devices only ask for modules.
+/// Those whose devices only ask for modules.
 const BUSES: [&str; 7] = ["i2c", "mmc", "pci", "platform", "sdio", "spi", "virtio"];
 
 /// udevd is process 1 here: the service has process numbers of its own.
@@ -92,17 +91,19 @@ fn hears_the_kernel(sockets: &str, file: &str) -> bool {
 fn all(sys: &Path) -> Vec<PathBuf> {
     let mut devices = Vec::new();
     for bus in BUSES {
-        devices.extend(one_of_each_kind(of_bus(sys, bus)));
+        devices.extend(one_of_each_kind(of(sys, bus)));
     }
-    devices.extend(of_bus(sys, NODES_OF_BUS));
-    for class in NODES {
-        devices.extend(entries(&sys.join("class").join(class)));
+    for subsystem in NODES {
+        devices.extend(of(sys, subsystem));
     }
     devices
 }
 
-fn of_bus(sys: &Path, bus: &str) -> Vec<PathBuf> {
-    entries(&sys.join("bus").join(bus).join("devices"))
+/// The devices of a bus, of a class, or of both: `gpio` is one and the other.
+fn of(sys: &Path, subsystem: &str) -> Vec<PathBuf> {
+    let mut devices = entries(&sys.join("bus").join(subsystem).join("devices"));
+    devices.extend(entries(&sys.join("class").join(subsystem)));
+    devices
 }
 
 /// By name, so that a disk comes before its partitions.
@@ -122,8 +123,19 @@ fn one_of_each_kind(devices: Vec<PathBuf>) -> Vec<PathBuf> {
     let mut seen = BTreeSet::new();
     devices
         .into_iter()
-        .filter(|device| fs::read(device.join("modalias")).is_ok_and(|alias| seen.insert(alias)))
+        .filter(|device| {
+            let properties = fs::read_to_string(device.join("uevent")).unwrap_or_default();
+            module(&properties).is_some_and(|alias| seen.insert(alias.to_owned()))
+        })
         .collect()
+}
+
+/// What a device asks for, of the properties that the kernel announces it with.
+/// Not every bus has a file of it.
+fn module(properties: &str) -> Option<&str> {
+    properties
+        .lines()
+        .find_map(|line| line.strip_prefix("MODALIAS="))
 }
 
 #[cfg(test)]
@@ -136,10 +148,9 @@ mod tests {
         for (device, alias) in devices {
             let folder = sys.join(device);
             fs::create_dir_all(&folder).unwrap();
-            fs::write(folder.join("uevent"), "").unwrap();
-            if let Some(alias) = alias {
-                fs::write(folder.join("modalias"), alias).unwrap();
-            }
+            let alias = alias.map(|it| format!("MODALIAS={it}\n"));
+            let properties = format!("DRIVER=x\n{}", alias.unwrap_or_default());
+            fs::write(folder.join("uevent"), properties).unwrap();
         }
         sys
     }
@@ -180,11 +191,11 @@ sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops 
         let sys = sys(
             "kinds",
             &[
-                ("bus/platform/devices/a.mmio", Some("of:Nmmio\n")),
-                ("bus/platform/devices/b.mmio", Some("of:Nmmio\n")),
-                ("bus/platform/devices/c.timer", Some("of:Ntimer\n")),
+                ("bus/platform/devices/a.mmio", Some("of:Nmmio")),
+                ("bus/platform/devices/b.mmio", Some("of:Nmmio")),
+                ("bus/platform/devices/c.timer", Some("of:Ntimer")),
                 ("bus/platform/devices/soc", None),
-                ("bus/pci/devices/0000:00:01.0", Some("pci:v1\n")),
+                ("bus/pci/devices/0000:00:01.0", Some("pci:v1")),
             ],
         );
         assert_eq!(
@@ -204,20 +215,24 @@ sk               Eth Pid        Groups   Rmem     Wmem     Dump  Locks    Drops 
             &[
                 ("class/block/vda1", None),
                 ("class/block/vda", None),
+                ("bus/gpio/devices/gpiochip0", None),
+                ("class/gpio/gpiochip512", None),
                 ("bus/usb/devices/1-1", None),
-                ("bus/usb/devices/1-1:1.0", Some("usb:v1\n")),
-                ("bus/usb/devices/1-2:1.0", Some("usb:v1\n")),
+                ("bus/usb/devices/1-1:1.0", Some("usb:v1")),
+                ("bus/usb/devices/1-2:1.0", Some("usb:v1")),
                 ("class/tty/ttyS0", None),
             ],
         );
         assert_eq!(
             announced(&sys),
             [
+                "class/block/vda",
+                "class/block/vda1",
+                "bus/gpio/devices/gpiochip0",
+                "class/gpio/gpiochip512",
                 "bus/usb/devices/1-1",
                 "bus/usb/devices/1-1:1.0",
                 "bus/usb/devices/1-2:1.0",
-                "class/block/vda",
-                "class/block/vda1",
             ]
         );
     }
