@@ -37,14 +37,15 @@ prepare() {
     truncate -s 4G "$work/disk"
 }
 
-# boot PROCESSORS [OPTION...]
+# boot PROCESSORS [OPTION...]: of another initramfs when `initrd` names one, with
+# `append` behind the image's command line.
 boot() {
     local processors=$1
     shift
     qemu-system-aarch64 -M virt -cpu cortex-a72 -smp "$processors" -m 1024 "$@" \
         -display none -monitor none -serial "file:$work/console" -no-reboot \
-        -kernel "$work/vmlinuz" -initrd "$work/initrd.img" \
-        -append "$(cat "$work/cmdline.txt")" \
+        -kernel "$work/vmlinuz" -initrd "${initrd:-$work/initrd.img}" \
+        -append "$(cat "$work/cmdline.txt") ${append:-}" \
         -drive "file=$work/disk,if=none,format=raw,id=d0" -device virtio-blk-pci,drive=d0 \
         -netdev "user,id=n0,hostfwd=tcp:127.0.0.1:$port-:22,hostfwd=tcp:127.0.0.1:$http-:8080" \
         -device virtio-net-pci,netdev=n0,romfile= &

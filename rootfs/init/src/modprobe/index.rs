@@ -42,12 +42,16 @@ pub(super) fn dependencies<'a>(index: &'a str, name: &str) -> Option<Vec<&'a str
 pub(super) fn aliased(index: &str, name: &str) -> Vec<String> {
     let mut modules: Vec<String> = Vec::new();
     for line in index.lines() {
-        let mut words = line.split_whitespace();
+        let mut words = line.split_ascii_whitespace();
         let (Some("alias"), Some(pattern), Some(module)) =
             (words.next(), words.next(), words.next())
         else {
             continue;
         };
+        // There are thousands, and few begin alike.
+        if begins_otherwise(pattern, name) {
+            continue;
+        }
         if glob::matches(&normalized(pattern), name) {
             let module = normalized(module);
             if !modules.contains(&module) {
@@ -56,6 +60,17 @@ pub(super) fn aliased(index: &str, name: &str) -> Vec<String> {
         }
     }
     modules
+}
+
+/// Whether what a pattern says before its first `*`, `?` or `[` is not the
+/// beginning of a normalized name.
+fn begins_otherwise(pattern: &str, name: &str) -> bool {
+    let mut name = name.bytes();
+    pattern
+        .bytes()
+        .take_while(|byte| !b"*?[".contains(byte))
+        .map(|byte| if byte == b'-' { b'_' } else { byte })
+        .any(|byte| name.next() != Some(byte))
 }
 
 /// What a module wants beside it.
@@ -139,6 +154,24 @@ alias broken
         );
         assert!(aliased(index, "broken").is_empty());
         assert!(aliased(index, "fs_xfs").is_empty());
+    }
+
+    #[test]
+    fn only_a_beginning_that_differs_rules_an_alias_out() {
+        for (pattern, name) in [
+            ("virtio:d0000000?v*", "virtio:d00000002v00001AF4"),
+            ("snd-card-*", "snd_card_0"),
+            ("[bf]s-ext4", "fs_ext4"),
+            ("*", ""),
+            ("fs-ext4", "fs_ext4"),
+            // The pattern says the rest.
+            ("fs-ext4", "fs_ext4x"),
+        ] {
+            assert!(!begins_otherwise(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("fs-ext4", "fs_ext"), ("snd-card-*", "snd_mixer_0")] {
+            assert!(begins_otherwise(pattern, name), "{pattern} {name}");
+        }
     }
 
     #[test]
