@@ -66,39 +66,22 @@ pub(crate) fn run(host: &Path, command: &Tls, output: Output) -> Result<()> {
     let inside = |path: &str| host.join(path.trim_start_matches('/'));
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy().into_owned();
-    let now = SystemTime::now();
-
-    let authority = inside(paths::TLS_AUTHORITY);
-    let authority = match read_authority(&authority)? {
-        Some(authority) if !options.new_authority => authority,
-        _ => {
-            let made = Authority::new(&format!("{name} authority"), now, AUTHORITY_DAYS)?;
-            keep(&authority, &made.to_pem()?)?;
-            made
-        }
+    let known = match options.new_authority {
+        true => None,
+        false => read_authority(&inside(paths::TLS_AUTHORITY))?,
     };
-    if authority.ends() < now {
-        bail!("the node's authority has ended, or its clock is wrong; use `--new-authority`");
-    }
-
     let hosts = hosts(&name, &addresses()?, &options.names);
     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-    let engine = authority.sign(&name, &Use::Server(hosts), now, options.days)?;
-    keep(
-        &inside(paths::TLS_ENGINE),
-        &(engine.certificate + &engine.key),
-    )?;
+    let made = make(&name, known, hosts, SystemTime::now(), options.days)?;
 
-    let client = format!("client of {name}");
-    let client = authority.sign(&client, &Use::Client, now, options.days)?;
+    // Where the client's files cannot be, nothing changes.
     let caller = Caller::detect();
     caller.folder(&options.out)?;
-    for (file, content) in [
-        ("ca.pem", authority.certificate_pem()?),
-        ("cert.pem", client.certificate),
-        ("key.pem", client.key),
-    ] {
-        caller.file(&options.out.join(file), &content)?;
+    for (path, content) in &made.kept {
+        keep(&inside(path), content)?;
+    }
+    for (file, content) in &made.client {
+        caller.file(&options.out.join(file), content)?;
     }
     output.text(&format!(
         "the engine's certificate is for {}\n\
@@ -114,6 +97,49 @@ pub(crate) fn run(host: &Path, command: &Tls, output: Output) -> Result<()> {
     Ok(())
 }
 
+/// What is to be written.
+struct Made {
+    /// Files of the node, in this order: with the first alone, the engine has
+    /// the certificate that it had, or none.
+    kept: Vec<(&'static str, String)>,
+    /// Files of the client.
+    client: [(&'static str, String); 3],
+}
+
+/// Makes certificates, signed by the authority that is known, else by a new
+/// one.
+fn make(
+    name: &str,
+    known: Option<Authority>,
+    hosts: Vec<Host>,
+    now: SystemTime,
+    days: u32,
+) -> Result<Made> {
+    let mut kept = Vec::new();
+    let authority = match known {
+        Some(authority) => authority,
+        None => {
+            let made = Authority::new(&format!("{name} authority"), now, AUTHORITY_DAYS)?;
+            kept.push((paths::TLS_AUTHORITY, made.to_pem()?));
+            made
+        }
+    };
+    if authority.ends() < now {
+        bail!("the node's authority has ended, or its clock is wrong; use `--new-authority`");
+    }
+    let engine = authority.sign(name, &Use::Server(hosts), now, days)?;
+    kept.push((paths::TLS_ENGINE, engine.certificate + &engine.key));
+    let client = authority.sign(&format!("client of {name}"), &Use::Client, now, days)?;
+    Ok(Made {
+        kept,
+        client: [
+            ("ca.pem", authority.certificate_pem()?),
+            ("cert.pem", client.certificate),
+            ("key.pem", client.key),
+        ],
+    })
+}
+
 fn read_authority(path: &Path) -> Result<Option<Authority>> {
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
@@ -123,8 +149,8 @@ fn read_authority(path: &Path) -> Result<Option<Authority>> {
     let authority = Authority::from_pem(&text);
     let authority = authority.with_context(|| {
         format!(
-            "{} is damaged; remove it to begin anew, and no certificate that was made before is \
-             good any more",
+            "{} is damaged; use `--new-authority`, and no certificate that was made before is good \
+             any more",
             path.display()
         )
     })?;
@@ -217,6 +243,35 @@ mod tests {
         );
     }
 
+    /// dockerd does not start with a key that is not that of its certificate.
+    #[test]
+    fn whenever_the_power_fails_each_key_is_with_its_certificate() {
+        let make = |known| {
+            make("a", known, Vec::new(), SystemTime::now(), 1)
+                .unwrap()
+                .kept
+        };
+        let first = make(None);
+        let known = Authority::from_pem(&first[0].1).unwrap();
+        for (before, writes) in [
+            (&[][..], make(None)),
+            (&first[..], make(Some(known))),
+            (&first[..], make(None)),
+        ] {
+            for done in 0..=writes.len() {
+                let host = tempfile::tempdir().unwrap();
+                for (path, content) in before.iter().chain(&writes[..done]) {
+                    keep(&host.path().join(&path[1..]), content).unwrap();
+                }
+                for path in [paths::TLS_AUTHORITY, paths::TLS_ENGINE] {
+                    // What reads an authority looks whether the two are a pair.
+                    let read = read_authority(&host.path().join(&path[1..])).unwrap();
+                    assert!(read.is_some() || before.is_empty(), "{path}, {done} writes");
+                }
+            }
+        }
+    }
+
     #[test]
     fn an_authority_is_for_root_and_read_again() {
         use std::os::unix::fs::PermissionsExt;
@@ -230,6 +285,6 @@ mod tests {
         assert_eq!(read_authority(&path).unwrap().unwrap().ends(), made.ends());
         fs::write(&path, "junk").unwrap();
         let error = format!("{:#}", read_authority(&path).unwrap_err());
-        assert!(error.contains("remove it to begin anew"), "{error}");
+        assert!(error.contains("--new-authority"), "{error}");
     }
 }
