@@ -224,6 +224,33 @@ impl Node {
         self.login("rubus")
     }
 
+    /// Writes a file on the node.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, path: &str, text: &str) {
+        let mut child = self
+            .ssh_command()
+            .arg(format!("cat > {path}"))
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("ssh starts");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        stdin.write_all(text.as_bytes()).expect("ssh reads");
+        drop(stdin);
+        assert!(child.wait().expect("ssh ends").success(), "{path}");
+    }
+
+    /// What a command on the node says that has to fail, with status 1.
+    ///
+    /// # Panics
+    /// When it succeeds, or fails in another way.
+    pub fn complaint(&self, command: &str) -> String {
+        let output = self.try_ssh(command);
+        assert_eq!(output.status.code(), Some(1), "{command}");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    }
+
     /// Brings a port of the node to this host, until what is returned is
     /// killed.
     ///
@@ -235,6 +262,7 @@ impl Node {
             .ssh_command()
             .args(["-N", "-o", "ExitOnForwardFailure=yes"])
             .args(["-L", &format!("{here}:127.0.0.1:{port}")])
+            .stdin(Stdio::null())
             .spawn();
         (here, child.expect("ssh starts"))
     }

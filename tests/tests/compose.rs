@@ -1,6 +1,6 @@
 //! Services of the user's own, from compose files.
 
-use std::{io::Write, process::Stdio, time::Duration};
+use std::time::Duration;
 
 use rubus_tests::{
     image::image,
@@ -65,23 +65,6 @@ fn ids(node: &Node) -> Vec<String> {
     ["pages", "reader"].map(ids).to_vec()
 }
 
-fn write(node: &Node, path: &str, text: &str) {
-    let mut command = node.ssh_command();
-    command.arg(format!("cat > {path}")).stdin(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(text.as_bytes()).unwrap();
-    drop(stdin);
-    assert!(child.wait().unwrap().success());
-}
-
-/// What a command says that fails as it should.
-fn complaint(node: &Node, command: &str) -> String {
-    let output = node.try_ssh(command);
-    assert_eq!(output.status.code(), Some(1), "{command}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 #[test]
 fn a_compose_file_becomes_a_service_like_the_others() {
     let registry = Registry::start();
@@ -108,12 +91,12 @@ fn a_compose_file_becomes_a_service_like_the_others() {
 
     // What is wrong is said, and nothing is kept.
     let file = FILE.replace("IMAGE", &reference);
-    write(&node, "web.yaml", &file.replace("depends_on", "depend_on"));
-    let said = complaint(&node, "ros service add web.yaml");
+    node.write("web.yaml", &file.replace("depends_on", "depend_on"));
+    let said = node.complaint("ros service add web.yaml");
     assert!(said.contains("did you mean `depends_on`?"), "{said}");
-    assert!(complaint(&node, "ros service enable web").contains("web"));
-    write(&node, "web.yaml", &file);
-    let said = complaint(&node, "ros service add --name docker web.yaml");
+    assert!(node.complaint("ros service enable web").contains("web"));
+    node.write("web.yaml", &file);
+    let said = node.complaint("ros service add --name docker web.yaml");
     assert!(said.contains("docker is a system service"), "{said}");
 
     // Added, it is there and does not run; the catalogue is there too.
@@ -146,11 +129,7 @@ fn a_compose_file_becomes_a_service_like_the_others() {
     let before = ids(&node);
     node.ssh("ros service enable web");
     assert_eq!(ids(&node), before);
-    write(
-        &node,
-        "web.yaml",
-        &file.replace("sleep 100000", "sleep 200000"),
-    );
+    node.write("web.yaml", &file.replace("sleep 100000", "sleep 200000"));
     node.ssh("ros service add web.yaml && ros service enable web");
     let after = ids(&node);
     assert_eq!(after[0], before[0]);
@@ -182,5 +161,8 @@ fn a_compose_file_becomes_a_service_like_the_others() {
             .trim(),
         "web_pages"
     );
-    assert!(complaint(&node, "ros service remove web").contains("ros service list"));
+    assert!(
+        node.complaint("ros service remove web")
+            .contains("ros service list")
+    );
 }

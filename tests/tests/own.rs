@@ -1,6 +1,6 @@
 //! A service of the user's own, added on a node.
 
-use std::{io::Write, process::Stdio, time::Duration};
+use std::time::Duration;
 
 use rubus_tests::{
     image::image,
@@ -52,23 +52,6 @@ fn service(node: &Node, name: &str) -> Option<Value> {
     services.find(|it| it["name"] == name).cloned()
 }
 
-fn write(node: &Node, path: &str, text: &str) {
-    let mut command = node.ssh_command();
-    command.arg(format!("cat > {path}")).stdin(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(text.as_bytes()).unwrap();
-    drop(stdin);
-    assert!(child.wait().unwrap().success());
-}
-
-/// What a command says that fails as it should.
-fn complaint(node: &Node, command: &str) -> String {
-    let output = node.try_ssh(command);
-    assert_eq!(output.status.code(), Some(1), "{command}");
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
 fn page(node: &Node) -> String {
     let page = "curl --fail --silent http://127.0.0.1:8099/index.html";
     node.ssh(page).trim().to_owned()
@@ -89,19 +72,19 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     node.ssh("sudo sh -c 'mkdir /data/hello && echo good morning > /data/hello/index.html'");
 
     // What is wrong is said before anything is made.
-    write(&node, "hello.toml", &format!("packages = [\"x\"]{HELLO}"));
-    let said = complaint(&node, "ros service add hello.toml");
+    node.write("hello.toml", &format!("packages = [\"x\"]{HELLO}"));
+    let said = node.complaint("ros service add hello.toml");
     assert!(
         said.contains("hello.toml:1: `packages`: a node has no builder"),
         "{said}"
     );
-    write(&node, "hello.toml", HELLO);
+    node.write("hello.toml", HELLO);
     for (name, words) in [
         ("docker", "docker is a service of the image"),
         ("registry", "registry is a compose file"),
         ("../etc", "cannot name a service"),
     ] {
-        let said = complaint(&node, &format!("ros service add --name {name} hello.toml"));
+        let said = node.complaint(&format!("ros service add --name {name} hello.toml"));
         assert!(said.contains(words), "{said}");
     }
     assert!(service(&node, "hello").is_none());
@@ -133,16 +116,13 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     node.ssh("! ros service exec hello -- busybox touch /file");
 
     // So does one that waits for it, as somebody else, with its settings.
-    write(&node, "watcher.toml", WATCHER);
-    let said = complaint(
-        &node,
-        "sed s/hello/helo/ watcher.toml | ros service add --name x -",
-    );
+    node.write("watcher.toml", WATCHER);
+    let said = node.complaint("sed s/hello/helo/ watcher.toml | ros service add --name x -");
     assert!(said.contains("did you mean `hello`?"), "{said}");
     node.ssh("ros service add watcher.toml");
     node.wait_ssh_command("ros logs watcher | grep -q 'user 1000'", MINUTE);
     node.wait_ssh_command("ros logs watcher | grep -q '\"ntp\":'", MINUTE);
-    let said = complaint(&node, "ros service remove hello");
+    let said = node.complaint("ros service remove hello");
     assert!(said.contains("watcher waits for hello"), "{said}");
     node.ssh("ros service disable watcher");
     assert_eq!(service(&node, "watcher").unwrap()["state"], "stopped");
@@ -169,7 +149,7 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     assert_eq!(page(&node), "good morning");
     // A new one that cannot be made leaves the old one as it is.
     node.ssh("truncate --size 100000 hello.tar");
-    complaint(&node, "ros service add hello.toml");
+    node.complaint("ros service add hello.toml");
     assert_eq!(page(&node), "good morning");
 
     // Removed, nothing is left but what it was shown.
@@ -182,6 +162,6 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     );
     assert_eq!(node.ssh("ls /data/hello").trim(), "index.html");
     assert!(!node.ssh("ros config export").contains("watcher"));
-    let said = complaint(&node, "ros service remove hello");
+    let said = node.complaint("ros service remove hello");
     assert!(said.contains("`ros service list`"), "{said}");
 }
