@@ -50,6 +50,11 @@ impl Engine {
         }
     }
 
+    /// Where it is.
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
     /// A client that speaks the version of the engine that is there now.
     pub(super) async fn client(&self) -> Result<Docker> {
         if let Some(client) = self.slot().as_ref() {

@@ -10,6 +10,7 @@ mod engine;
 mod functions;
 mod locks;
 mod operations;
+mod presence;
 mod watch;
 
 use std::{
