@@ -67,15 +67,10 @@ impl Given {
     /// What it is: the end of its name says so, else what stands in it.
     pub(crate) fn kind(&self) -> Kind {
         let end = self.file.extension().unwrap_or_default();
-        let is_toml = match end.to_str() {
-            Some("toml") => true,
-            Some("yaml" | "yml") => false,
-            _ => toml::from_str::<toml::Table>(&self.text).is_ok(),
-        };
-        if is_toml {
-            Kind::Service
-        } else {
-            Kind::Compose
+        match end.to_str() {
+            Some("toml") => Kind::Service,
+            Some("yaml" | "yml") => Kind::Compose,
+            _ => meant(&self.text),
         }
     }
 
@@ -93,6 +88,31 @@ impl Given {
     pub(crate) fn own_name(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.usual_name)
     }
+}
+
+/// What a text is meant to be, by the first of its lines that tells: what is
+/// broken further on is to be told of in its own terms.
+fn meant(text: &str) -> Kind {
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let mut told = lines.filter_map(|line| match line.split_once('=') {
+        _ if line.starts_with('#') => None,
+        _ if line.starts_with('[') => Some(Kind::Service),
+        Some((key, _)) if is_key(key) => Some(Kind::Service),
+        _ if line.starts_with(['{', '%', '-']) => Some(Kind::Compose),
+        _ => {
+            let (key, value) = line.split_once(':')?;
+            let is_pair = is_key(key) && (value.is_empty() || value.starts_with([' ', '\t']));
+            is_pair.then_some(Kind::Compose)
+        }
+    });
+    told.next().unwrap_or(Kind::Service)
+}
+
+/// Whether this may stand before `=` in TOML, or before `:` in YAML.
+fn is_key(text: &str) -> bool {
+    let mut characters = text.trim_end().chars().peekable();
+    characters.peek().is_some()
+        && characters.all(|it| it.is_alphanumeric() || "_-.\"'".contains(it))
 }
 
 /// What a service is called by its file. As Compose does it: a file of a usual
@@ -152,9 +172,38 @@ mod tests {
             ("-", toml, Kind::Service),
             ("-", yaml, Kind::Compose),
             ("web", toml, Kind::Service),
-            ("web", "kind = [", Kind::Compose),
         ] {
             assert_eq!(given(file, text).kind(), kind, "{file}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_broken_is_still_what_was_meant() {
+        for (text, kind) in [
+            ("kind = [", Kind::Service),
+            ("kind=\"daemon", Kind::Service),
+            ("[service]\nkind: daemon\n", Kind::Service),
+            ("[[mounts", Kind::Service),
+            ("health.tcp = x", Kind::Service),
+            ("\"kind\" = daemon", Kind::Service),
+            ("# a: comment\n\n  description = It's mine\n", Kind::Service),
+            ("\u{feff}kind = \"daemon\"", Kind::Service),
+            ("kind \"daemon\"\nimage = \"x:1\"\n", Kind::Service),
+            ("environment = { a: b }", Kind::Service),
+            ("", Kind::Service),
+            ("# nothing yet\n", Kind::Service),
+            ("services:\n  a: {image: [x}\n", Kind::Compose),
+            ("services: {a: {environment: [A=b", Kind::Compose),
+            ("# a = comment\nservices:\n\ta: b\n", Kind::Compose),
+            ("---\nservices = {}\n", Kind::Compose),
+            ("%YAML 1.2\n", Kind::Compose),
+            ("{services: {a: {image: x}}", Kind::Compose),
+            ("- services\n", Kind::Compose),
+            ("x-a: &a\n  k = v\n", Kind::Compose),
+            ("\"services\":\n", Kind::Compose),
+        ] {
+            assert_eq!(given("-", text).kind(), kind, "{text}");
+            assert_eq!(given("web", text).kind(), kind, "{text}");
         }
     }
 
