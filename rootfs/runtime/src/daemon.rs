@@ -27,6 +27,7 @@ use crate::{
     logs::{Log, STREAMS, Scratch},
     machine::{Action, Event, Micros, Process},
     options::Options,
+    own,
     probe::{Progress, SocketProbe},
     process,
     reactor::{Reactor, Token},
@@ -144,6 +145,7 @@ impl Daemon {
     pub(crate) fn run(&mut self) -> io::Result<Option<PowerAction>> {
         self.take_over(clock::now());
         self.read_settings(clock::now());
+        own::tidy(self.options.own_services());
         loop {
             let more = self.settle(clock::now());
             if self.terminated.load(Ordering::Relaxed) {

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    thread,
 };
 
 use rubus_service::{Service, oci::Config, own};
@@ -93,6 +94,34 @@ pub(crate) fn take_out(folder: &Path, name: &str) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
+/// Deletes what a power cut left of services that were being added or removed,
+/// unless somebody adds or removes one now. That takes long where much is left,
+/// so nobody waits for it.
+pub(crate) fn tidy(folder: PathBuf) {
+    if own::unfinished(&folder).is_empty() {
+        return;
+    }
+    let thread = thread::Builder::new().name("tidy".to_owned());
+    if let Err(error) = thread.spawn(move || delete_unfinished(&folder)) {
+        report(format_args!(
+            "cannot delete unfinished services: {error}; the next `ros service add` does"
+        ));
+    }
+}
+
+fn delete_unfinished(folder: &Path) {
+    // Who holds the lock deletes what was there before.
+    let lock = File::create(folder.join(own::LOCK));
+    let Some(_lock) = lock.ok().filter(|lock| lock.try_lock().is_ok()) else {
+        return;
+    };
+    for path in own::unfinished(folder) {
+        if let Err(error) = fs::remove_dir_all(&path) {
+            report(format_args!("cannot delete {}: {error}", path.display()));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rubus_service::Identity;
@@ -170,6 +199,58 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn whatever_a_power_cut_left_is_deleted_at_boot_and_nothing_else() {
+        let count = 6;
+        for before in [false, true] {
+            for done in 0..=count {
+                for removed in [false, true] {
+                    let state = tempfile::tempdir().unwrap();
+                    let options = options(state.path());
+                    let folder = options.own_services();
+                    fs::create_dir(&folder).unwrap();
+                    if before {
+                        let former = writes(&folder, &service("old"));
+                        former.iter().for_each(|it| it());
+                    }
+                    let writes = writes(&folder, &service("new"));
+                    writes[..done].iter().for_each(|it| it());
+                    let is_there = before || done == count;
+                    let removed = removed && is_there;
+                    if removed {
+                        take_out(&folder, "web").unwrap();
+                    }
+                    let expected = found(&options);
+                    delete_unfinished(&folder);
+                    let context = format!("{before}, {done} writes, {removed}");
+                    assert_eq!(found(&options), expected, "{context}");
+                    let mut left: Vec<_> = fs::read_dir(&folder)
+                        .unwrap()
+                        .map(|it| it.unwrap().file_name())
+                        .collect();
+                    left.sort_unstable();
+                    let web = (is_there && !removed).then_some("web");
+                    let expected: Vec<_> = [own::LOCK].into_iter().chain(web).collect();
+                    assert_eq!(left, expected, "{context}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_somebody_makes_now_is_not_deleted() {
+        let state = tempfile::tempdir().unwrap();
+        let folder = state.path();
+        fs::create_dir(folder.join(own::begun("web"))).unwrap();
+        let lock = File::create(folder.join(own::LOCK)).unwrap();
+        lock.lock().unwrap();
+        delete_unfinished(folder);
+        assert!(folder.join(own::begun("web")).exists());
+        drop(lock);
+        delete_unfinished(folder);
+        assert!(!folder.join(own::begun("web")).exists());
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! Services of a node's own: `service.toml` where no builder is, and the
 //! folders of those that were added.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::{
     Service, is_name,
@@ -88,6 +91,23 @@ impl Service {
 /// one.
 pub fn is_own_name(name: &str) -> bool {
     is_name(name) && !name.contains('.')
+}
+
+/// A file in the folder of services that were added: who adds or removes one
+/// holds its lock.
+pub const LOCK: &str = ".lock";
+
+/// What lies in that folder and is no service: one that is being made or
+/// removed. To who holds the lock it is what a power cut left.
+pub fn unfinished(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| {
+            let name = entry.file_name();
+            name != LOCK && name.as_encoded_bytes().starts_with(b".")
+        })
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// The names of the services in the folder of those that were added, sorted.
@@ -211,12 +231,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert!(names(folder.path()).is_empty());
         assert!(names(&folder.path().join("nowhere")).is_empty());
+        assert!(unfinished(&folder.path().join("nowhere")).is_empty());
         let made = [
             "b",
             "a",
             &begun("c"),
             &removed("d"),
-            ".lock",
+            LOCK,
             "lost+found",
             "e.f",
         ];
@@ -224,5 +245,11 @@ mod tests {
             fs::create_dir(folder.path().join(name)).unwrap();
         }
         assert_eq!(names(folder.path()), ["a", "b"]);
+        let mut unfinished = unfinished(folder.path());
+        unfinished.sort_unstable();
+        assert_eq!(
+            unfinished,
+            [begun("c"), removed("d")].map(|it| folder.path().join(it))
+        );
     }
 }

@@ -202,8 +202,8 @@ impl<'a> Own<'a> {
         Ok((service, config.process.user.uid))
     }
 
-    /// Waits until nobody else adds or removes services, and deletes what power
-    /// cuts left. The lock ends with the file.
+    /// Waits until nobody else adds or removes services, and deletes what one
+    /// who was killed left. The lock ends with the file.
     fn lock(&self) -> Result<File> {
         let folder = &self.folder;
         let cannot = || format!("cannot use {}", folder.display());
@@ -213,24 +213,16 @@ impl<'a> Own<'a> {
             .mode(0o700)
             .create(folder)
             .with_context(cannot)?;
-        let file = File::create(folder.join(LOCK)).with_context(cannot)?;
+        let file = File::create(folder.join(own::LOCK)).with_context(cannot)?;
         file.lock().with_context(cannot)?;
-        for entry in fs::read_dir(folder).with_context(cannot)?.flatten() {
-            let name = entry.file_name();
-            if name != LOCK
-                && name.as_encoded_bytes().starts_with(b".")
-                && let Err(error) = fs::remove_dir_all(entry.path())
-            {
-                let path = entry.path();
+        for path in own::unfinished(folder) {
+            if let Err(error) = fs::remove_dir_all(&path) {
                 output::complain(&format!("ros: cannot delete {}: {error}", path.display()));
             }
         }
         Ok(file)
     }
 }
-
-/// Who holds this adds or removes services.
-const LOCK: &str = ".lock";
 
 /// Completes a definition with what its image says and holds.
 fn bundle(service: &Service, said: &ImageConfig, root: &Path) -> Result<(Service, Config)> {
