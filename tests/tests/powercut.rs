@@ -2,7 +2,8 @@
 //! always boots, with what was confirmed last or what was being written, and
 //! never with a mixture.
 //!
-//! `RUBUS_TESTS_POWER_CUTS=20` cuts that often instead of a few times.
+//! It goes on until there were hundreds of changes and a few cuts;
+//! `RUBUS_TESTS_POWER_CUTS=20` cuts that often at least.
 
 use std::{
     env,
@@ -19,6 +20,13 @@ use rubus_tests::{
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
+/// Changes that are confirmed over all power cuts, at least.
+const LEAST_CHANGES: u64 = 300;
+/// The most changes between two power cuts.
+const MOST_BETWEEN: u64 = 100;
+/// Longer than a change takes on a busy host, so that a cut meets any moment of
+/// one.
+const ONE_CHANGE: Duration = Duration::from_millis(1500);
 /// Two keys that always have the same number and concern no service.
 const KEYS: [&str; 2] = ["vm.dirty_expire_centisecs", "vm.dirty_writeback_centisecs"];
 
@@ -41,11 +49,12 @@ fn change_forever(from: u64) -> String {
     )
 }
 
-/// Lets the node change settings for a while and pulls the plug; the last
-/// number that it confirmed.
+/// Lets the node make a number of changes and pulls the plug somewhere in one of
+/// the next; the last number that it confirmed.
 fn cut_while_it_changes(node: Node, from: u64) -> u64 {
-    // From the first change on, so that it is never too early.
-    let after = Duration::from_millis(RandomState::new().hash_one(from) % 5000);
+    let random = RandomState::new().hash_one(from);
+    let changes = 1 + random % MOST_BETWEEN;
+    let then = ONE_CHANGE.mul_f64((random >> 32) as f64 / f64::from(u32::MAX));
     let mut session = node
         .ssh_command()
         .arg(change_forever(from))
@@ -53,18 +62,20 @@ fn cut_while_it_changes(node: Node, from: u64) -> u64 {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let mut confirmed = BufReader::new(session.stdout.take().unwrap()).lines();
-    let first = confirmed.next().expect("a change is confirmed").unwrap();
+    let mut confirmed = BufReader::new(session.stdout.take().unwrap())
+        .lines()
+        .map_while(Result::ok);
+    let last = confirmed.nth(changes as usize - 1);
+    let last = last.expect("the changes are confirmed");
     let plug = thread::spawn(move || {
-        thread::sleep(after);
+        thread::sleep(then);
         node.cut_power();
     });
     // The session ends with the node; what came before that was confirmed.
-    let rest = confirmed.map_while(Result::ok);
-    let last = rest.last().unwrap_or(first).parse().unwrap();
+    let last = confirmed.last().unwrap_or(last).parse().unwrap();
     plug.join().unwrap();
     session.wait().unwrap();
-    println!("power cut {after:?} after the first change; confirmed up to {last}");
+    println!("power cut {then:?} after {changes} changes; confirmed up to {last}");
     last
 }
 
@@ -92,9 +103,11 @@ fn settings_survive_a_power_cut_at_any_moment() {
     // Nobody needs them here, and the boots are many.
     node.ssh("ros service disable gateway docker mdns ntp syslog wifi");
     node.ssh("ros config set hostname survivor");
-    let mut last = 3000;
+    let first = 3000;
+    let (mut last, mut cut) = (first, 0);
     let (mut old, mut new) = (0, 0);
-    for cut in 0..cuts() {
+    while cut < cuts() || last - first < LEAST_CHANGES {
+        cut += 1;
         let confirmed = cut_while_it_changes(node, last);
         node = Node::boot(&image, &options);
         node.wait_ssh(4 * MINUTE);
@@ -115,7 +128,8 @@ fn settings_survive_a_power_cut_at_any_moment() {
         assert!(!status.contains("LEFT OUT"), "{status}");
     }
     println!(
-        "{} power cuts: {old} times the value confirmed last, {new} times a newer",
-        cuts()
+        "{} changes and {cut} power cuts: {old} times the value confirmed last was there, \
+         {new} times a newer",
+        last - first
     );
 }
