@@ -1,4 +1,5 @@
-//! The console with Debian's apt: it installs, and what it installed stays.
+//! What an image has when it is asked to: the console with Debian's apt, which
+//! installs, and what it installed stays; and the services that are optional.
 
 use std::{
     fs,
@@ -20,6 +21,10 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 const CONTROL: &str = "Package: rubus-example\nVersion: 1.0\nArchitecture: all\nDepends: adduser\n\
     Maintainer: Nobody <nobody@example.org>\nDescription: An example\n";
+
+const OPTIONAL: &str = "[services]\nregistry = true\nnode-exporter = true\n";
+/// An image in the registry of the node.
+const IMAGE: &str = "127.0.0.1:5000/test/echoit:1";
 
 /// Makes an archive of one package with a program, a configuration file and a script that makes
 /// a system user, as packages of daemons do.
@@ -93,16 +98,38 @@ fn serve(folder: PathBuf) -> u16 {
     port
 }
 
+/// Services that are in the image because it was asked to have them run.
+fn optional_services_run(node: &mut Node) {
+    for name in ["registry", "node-exporter"] {
+        let ready = format!("ros service list | grep -q '^{name} *ready'");
+        node.wait_ssh_command(&ready, 2 * MINUTE);
+    }
+    let metrics = node.ssh("curl --fail --silent http://127.0.0.1:9100/metrics");
+    for metric in [
+        "node_cpu_seconds_total{cpu=\"0\",mode=\"idle\"}",
+        "node_memory_MemAvailable_bytes",
+        "node_network_receive_bytes_total{device=\"eth0\"}",
+        "mountpoint=\"/data\"}",
+        &format!("nodename=\"{}\"", node.ssh("hostname").trim()),
+    ] {
+        assert!(metrics.contains(metric), "no {metric} in {metrics}");
+    }
+}
+
 #[test]
-fn what_apt_installs_stays_over_a_restart() {
+fn what_apt_installs_stays_over_a_restart_and_so_does_what_is_optional() {
     let folder = tempfile::tempdir().unwrap();
     make_archive(folder.path());
+    let config = folder.path().join("node.toml");
+    fs::write(&config, OPTIONAL).unwrap();
     let port = serve(folder.path().to_path_buf());
     let options = Options {
         state: Some(folder.path().join("state.qcow2")),
         ..Options::default()
     };
-    let image = image_with("out-debian", "qemu-virt", &["--console", "debian"]);
+    let config = config.to_str().unwrap();
+    let asked = ["--console", "debian", "--config", config];
+    let image = image_with("out-debian", "qemu-virt", &asked);
     let mut node = Node::boot(&image, &options);
     node.wait_ssh(3 * MINUTE);
     assert!(node.ssh("cat /etc/os-release").contains("ID=debian"));
@@ -145,6 +172,17 @@ fn what_apt_installs_stays_over_a_restart() {
     );
     let numbers = node.ssh("id -u anna; id -u rubus-example");
 
+    optional_services_run(&mut node);
+    for name in ["registry", "node-exporter"] {
+        node.ssh(&format!("ros service disable {name}"));
+        node.ssh(&format!("ros service enable {name}"));
+    }
+    // The gateway loads it once the engine answers.
+    node.wait_ssh_command("docker image inspect rubus/echoit:0.1.0", 3 * MINUTE);
+    node.ssh(&format!(
+        "docker tag rubus/echoit:0.1.0 {IMAGE} && docker push --quiet {IMAGE} && docker rmi {IMAGE}"
+    ));
+
     // The next boot has it all.
     let boot = node.ssh("cat /proc/sys/kernel/random/boot_id");
     // The connection may end before the answer comes.
@@ -157,6 +195,9 @@ fn what_apt_installs_stays_over_a_restart() {
         "color = green"
     );
     assert_eq!(node.ssh("id -u anna; id -u rubus-example"), numbers);
+    optional_services_run(&mut node);
+    node.wait_ssh_command("docker version", 3 * MINUTE);
+    node.ssh(&format!("docker pull --quiet {IMAGE}"));
     node.ssh("sudo apt-get purge --yes rubus-example");
     assert!(
         !node

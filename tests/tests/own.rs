@@ -119,6 +119,8 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     node.write("watcher.toml", WATCHER);
     let said = node.complaint("sed s/hello/helo/ watcher.toml | ros service add --name x -");
     assert!(said.contains("did you mean `hello`?"), "{said}");
+    let said = node.complaint("sed 's/\"$//' watcher.toml | ros service add --name x -");
+    assert!(said.starts_with("ros: -:2: "), "{said}");
     node.ssh("ros service add watcher.toml");
     node.wait_ssh_command("ros logs watcher | grep -q 'user 1000'", MINUTE);
     node.wait_ssh_command("ros logs watcher | grep -q '\"ntp\":'", MINUTE);
@@ -130,6 +132,9 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     // A boot starts it; one that is damaged is told about and stops nothing.
     node.ssh("ros service add --name broken watcher.toml");
     node.ssh("sudo sh -c 'echo { > /var/lib/rubus/services/broken/service.json; sync'");
+    // What a power cut leaves of one that is being added goes.
+    let unfinished = "/var/lib/rubus/services/.half.new";
+    node.ssh(&format!("sudo mkdir -p {unfinished}/rootfs/bin"));
     let boot = node.ssh("cat /proc/sys/kernel/random/boot_id");
     // The machine ends while the answer is on its way.
     let _ = run(node.ssh_command().arg("ros os reboot"));
@@ -138,6 +143,7 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     node.wait_ssh_command("ros service list | grep -q '^hello *ready'", 3 * MINUTE);
     assert_eq!(page(&node), "good morning");
     assert_eq!(service(&node, "watcher").unwrap()["state"], "stopped");
+    node.wait_ssh_command(&format!("! sudo test -e {unfinished}"), MINUTE);
     let said = node.ssh("ros os status");
     assert!(said.contains("ros service remove broken"), "{said}");
     node.ssh("ros service remove broken");
