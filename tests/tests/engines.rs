@@ -231,7 +231,12 @@ fn power_that_fails_during_a_switch_leaves_an_engine_that_works() {
     let mut node = boot(&state);
     wait_ready(&mut node);
     start_web(&mut node);
-    // Moments that are spread over a switch, however few there are (the golden
+    let start = Instant::now();
+    node.ssh(&format!("ros engine switch {NEWER}"));
+    web_runs(&mut node);
+    // Some are cut when they are done.
+    let whole = start.elapsed().mul_f64(1.25);
+    // Moments that are spread over that, however few there are (the golden
     // section), and differ from run to run.
     let seed = u64::from(std::process::id());
     let mut switched = 0;
@@ -240,7 +245,8 @@ fn power_that_fails_during_a_switch_leaves_an_engine_that_works() {
         let to = if before == NEWER { FIRST } else { NEWER };
         node.ssh(&format!("nohup ros engine switch {to} >/dev/null 2>&1 &"));
         let share = (round * 618 + seed) % 1000;
-        thread::sleep(Duration::from_millis(share * 30));
+        let after = whole.mul_f64(share as f64 / 1000.0);
+        thread::sleep(after);
         node.cut_power();
 
         let start = Instant::now();
@@ -248,7 +254,7 @@ fn power_that_fails_during_a_switch_leaves_an_engine_that_works() {
         node.wait_ssh_command("docker version", 4 * MINUTE);
         let list = variants(&node, "engine");
         let now = current(&node, "engine");
-        let context = format!("round {round}, cut after {} ms: {list:#}", share * 30);
+        let context = format!("round {round}, cut after {after:?}: {list:#}");
         assert_eq!(list["switch"], Value::Null, "{context}");
         // Where it was cut before the trial was written down, nothing is told.
         let told = list["last"]["to"] == to;
@@ -257,8 +263,7 @@ fn power_that_fails_during_a_switch_leaves_an_engine_that_works() {
         web_runs(&mut node);
         switched += u64::from(done);
         eprintln!(
-            "{now} after a cut at {} ms, in {:?}",
-            share * 30,
+            "{now} after a cut at {after:?} of {whole:?}, in {:?}",
             start.elapsed()
         );
     }
