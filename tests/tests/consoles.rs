@@ -114,6 +114,10 @@ fn optional_services_run(node: &mut Node) {
     ] {
         assert!(metrics.contains(metric), "no {metric} in {metrics}");
     }
+    // It does not see that one, and would tell the size of something else.
+    assert!(!metrics.contains("mountpoint=\"/home\""), "{metrics}");
+    let said = node.ssh("ros logs node-exporter");
+    assert!(!said.contains("ERROR"), "{said}");
 }
 
 #[test]
