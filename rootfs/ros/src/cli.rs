@@ -49,10 +49,11 @@ pub(crate) struct Global {
     pub(crate) no_color: bool,
 }
 
-/// The commands without the hidden options: what completions offer.
+/// The commands and options that are not hidden: what completions offer.
 pub(crate) fn public() -> clap::Command {
-    let command = Command::augment_subcommands(clap::Command::new("ros"));
-    command.mut_subcommand("config", crate::config::cli::with_keys)
+    let all = Command::augment_subcommands(clap::Command::new("ros"));
+    let shown = all.get_subcommands().filter(|it| !it.is_hide_set());
+    clap::Command::new("ros").subcommands(shown.cloned().collect::<Vec<_>>())
 }
 
 /// What to do.

@@ -175,30 +175,49 @@ impl Schema {
         keys
     }
 
-    /// What may follow a key that is written up to here: keys, and the names
-    /// that `settings` has.
+    /// What a key that is written up to here may become. Until the first dot
+    /// that is every key up to the first name that the user chooses; behind it,
+    /// the next level, with the names that `settings` has. A table is there
+    /// twice: as it is, and with the dot that leads into it.
     pub fn complete_key(&self, begun: &str, settings: &Value) -> Vec<String> {
-        let (parent, last) = begun.rsplit_once('.').unwrap_or(("", begun));
-        let Ok((path, entry)) = self.find(parent) else {
+        let mut found = match begun.rsplit_once('.') {
+            Some((table, _)) => self.level(table, settings),
+            None => self.keys().iter().map(fixed_part).collect(),
+        };
+        let tables: Vec<String> = found
+            .iter()
+            .filter(|key| self.find(key).is_ok_and(|(_, entry)| entry.is_table()))
+            .map(|key| format!("{key}."))
+            .collect();
+        found.extend(tables);
+        found.retain(|key| key.starts_with(begun));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The keys right below a table.
+    fn level(&self, table: &str, settings: &Value) -> Vec<String> {
+        let Ok((path, entry)) = self.find(table) else {
             return Vec::new();
         };
         let mut words: Vec<String> = entry.fields().iter().map(|&it| it.to_owned()).collect();
         if entry.additional().is_some()
-            && let Some(Value::Object(table)) = path.value_in(settings)
+            && let Some(Value::Object(names)) = path.value_in(settings)
         {
-            words.extend(table.keys().map(|name| path::quoted(name)));
+            words.extend(names.keys().map(|name| path::quoted(name)));
         }
-        let mut keys: Vec<String> = words
-            .into_iter()
-            .filter(|word| word.starts_with(last))
-            .map(|word| match parent {
-                "" => word,
-                parent => format!("{parent}.{word}"),
-            })
-            .collect();
-        keys.sort_unstable();
-        keys
+        words.iter().map(|word| format!("{table}.{word}")).collect()
     }
+}
+
+/// A key without what the user chooses.
+fn fixed_part(key: &Key) -> String {
+    let parts = key.key.split('.');
+    let fixed: Vec<&str> = parts
+        .take_while(|part| ![NAME, INDEX].contains(part))
+        .collect();
+    fixed.join(".")
 }
 
 impl<'a> Entry<'a> {

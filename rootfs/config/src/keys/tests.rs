@@ -192,8 +192,12 @@ fn keys_and_names_are_completed() {
         ["ssh.password_authentication", "ssh.port"]
     );
     assert_eq!(
+        schema.complete_key("network.w", &settings),
+        ["network.wifi", "network.wifi."]
+    );
+    assert_eq!(
         schema.complete_key("users.", &settings),
-        ["users.anna", "users.bob"]
+        ["users.anna", "users.anna.", "users.bob", "users.bob."]
     );
     assert_eq!(
         schema.complete_key("users.anna.su", &settings),
@@ -204,6 +208,24 @@ fn keys_and_names_are_completed() {
         ["kernel.sysctl.\"vm.x\""]
     );
     assert!(schema.complete_key("nothing.x", &settings).is_empty());
+    // Before the first dot nobody has to know how keys are grouped.
+    assert_eq!(
+        schema.complete_key("net", &settings),
+        [
+            "network.dns",
+            "network.interfaces",
+            "network.interfaces.",
+            "network.search",
+            "network.wifi.country",
+            "network.wifi.networks",
+            "network.wifi.networks."
+        ]
+    );
+    assert_eq!(schema.complete_key("wri", &settings), ["write_files"]);
+    let every = schema.complete_key("", &settings);
+    for key in &every {
+        assert!(schema.find(key.trim_end_matches('.')).is_ok(), "{key}");
+    }
     let values = |key: &str| schema.find(key).unwrap().1.values();
     assert_eq!(
         values("users.anna.sudo"),
