@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use clap_complete::Shell;
 use rubus_config::identity;
 use rubus_config::keys::Schema;
@@ -150,6 +151,8 @@ fn candidates(schema: &Schema, source: &impl Knows, words: &[String]) -> Vec<Str
         }
     }
     let words = match plain[..] {
+        // The script of fish knows no words that are no commands.
+        ["completions"] => shells(),
         ["logs"] => source.services(),
         ["service", "exec" | "inspect" | "logs", _, ..] => Vec::new(),
         ["service", verb, ..] if OF_SERVICES.contains(&verb) => source.services(),
@@ -170,6 +173,11 @@ fn keys(schema: &Schema, source: &impl Knows, begun: &str) -> Vec<String> {
         return names.map(|name| format!("services.{name}")).collect();
     }
     schema.complete_key(begun, &source.settings())
+}
+
+fn shells() -> Vec<String> {
+    let all = Shell::value_variants().iter();
+    all.map(ToString::to_string).collect()
 }
 
 fn values(schema: &Schema, source: &impl Knows, key: &str) -> Vec<String> {
@@ -259,6 +267,7 @@ mod tests {
                 &["network.interfaces.eth0.mtu"],
             ),
             ("config set ssh.port ", &[]),
+            ("completions ba", &["bash"]),
             ("config set nonsense ", &[]),
             ("config set --d", &[]),
             ("co", &[]),

@@ -133,7 +133,7 @@ impl Schema {
             }
             entry = entry
                 .child(part)
-                .ok_or_else(|| self.unknown(key, &found, entry, part))?;
+                .ok_or_else(|| self.unknown(&asked, &found, entry, part))?;
             found.push(part);
             i += 1;
         }
@@ -141,19 +141,39 @@ impl Schema {
     }
 
     /// The error for a key that is not there.
-    fn unknown(&self, key: &str, parent: &Path, entry: Entry<'_>, part: &str) -> KeyError {
+    fn unknown(&self, asked: &Path, parent: &Path, entry: Entry<'_>, part: &str) -> KeyError {
+        let key = asked.to_string();
         let known = entry.fields();
-        let near = suggest::nearest(part, known.iter().copied())
-            .map(|near| parent.join(near))
-            .or_else(|| self.elsewhere(key));
-        let hint = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`ros config schema --list` shows all".to_owned(),
+        let hint = if let Some(near) = suggest::nearest(part, known.iter().copied()) {
+            format!("did you mean `{}`?", parent.join(near))
+        } else if let Some(quoted) = self.with_dot_in_name(asked, parent) {
+            format!("a name with a dot in it is quoted, also for the shell: '{quoted}'")
+        } else if let Some(near) = self.elsewhere(&key) {
+            format!("did you mean `{near}`?")
+        } else {
+            "`ros config schema --list` shows all".to_owned()
         };
-        KeyError::Unknown {
-            key: key.to_owned(),
-            hint,
+        KeyError::Unknown { key, hint }
+    }
+
+    /// The key as it is when a dot belongs to the name before it: shells take
+    /// the quotes from `network.interfaces."eth0.7".mtu`. A word at the end is
+    /// more likely a key that is not there.
+    fn with_dot_in_name(&self, asked: &Path, parent: &Path) -> Option<Path> {
+        let (name, table) = parent.parts().split_last()?;
+        let rest = asked.parts().get(parent.parts().len()..)?;
+        let (second, rest) = rest.split_first()?;
+        if rest.is_empty() && second.parse::<u16>().is_err() {
+            return None;
         }
+        let mut path = Path::default();
+        table.iter().for_each(|part| path.push(part));
+        let (_, entry) = self.find(&path.to_string()).ok()?;
+        entry.additional()?;
+        path.push(&format!("{name}.{second}"));
+        rest.iter().for_each(|part| path.push(part));
+        self.find(&path.to_string()).ok()?;
+        Some(path)
     }
 
     /// The key that ends as this one does, which was written without what it is

@@ -79,6 +79,28 @@ fn a_misspelt_key_is_answered_with_the_one_that_was_meant() {
         );
     }
     assert!(!missing("colour").contains("did you mean"));
+    // Shells take quotes away.
+    for (key, meant) in [
+        (
+            "network.interfaces.eth0.7.mtu",
+            "'network.interfaces.\"eth0.7\".mtu'",
+        ),
+        (
+            "network.interfaces.eth0.7",
+            "'network.interfaces.\"eth0.7\"'",
+        ),
+        (
+            "network.wifi.networks.home.lan.password",
+            "'network.wifi.networks.\"home.lan\".password'",
+        ),
+    ] {
+        let error = missing(key);
+        assert!(
+            error.ends_with(&format!("is quoted, also for the shell: {meant}")),
+            "{error}"
+        );
+    }
+    assert!(!missing("users.anna.colour").contains("quoted"));
     assert!(missing("hostname.x").starts_with("there is no key `hostname.x`"));
 }
 
