@@ -128,12 +128,13 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros recovery
-  ros recovery --json | jq -r '.[].what'")]
+  ssh rubus@node1.local ros recovery --json | jq -r '.[].what'")]
     Recovery(Listing),
     /// Print a script that completes `ros` commands in a shell
     #[command(after_help = "\
 Examples:
-  ros completions bash > ~/.local/share/bash-completion/completions/ros
+  ros completions fish | source
+  source <(ros completions bash)
   source <(ros completions zsh)
 
 Keys, values, time zones and names of services are asked of the node.")]
@@ -162,7 +163,7 @@ pub(crate) enum Service {
     #[command(after_help = "\
 Examples:
   ros service list
-  ros service list --json | jq -r '.[] | select(.state == \"failed\") | .name'")]
+  ssh rubus@node1.local ros service list --json | jq -r '.[] | select(.state == \"failed\") | .name'")]
     List(Listing),
     /// List the services that run or keep failing
     #[command(after_help = PS_EXAMPLES)]
@@ -171,7 +172,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros service start ntp
-  ros service start nats prometheus")]
+  ros service start ntp gateway")]
     Start(Names),
     /// Stop services and wait until they have ended
     ///
@@ -192,8 +193,8 @@ Examples:
     /// Sets `services.NAME` of the configuration.
     #[command(after_help = "\
 Examples:
-  ros service enable nats
-  ros service enable --dry-run nats prometheus")]
+  ros service enable node-exporter
+  ros service enable --dry-run ntp gateway")]
     Enable(Switch),
     /// Stop services now and at every boot
     ///
@@ -235,7 +236,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros service inspect ntp
-  ros service inspect --json docker | jq .definition.mounts")]
+  ssh rubus@node1.local ros service inspect --json docker | jq .definition.mounts")]
     Inspect(Inspect),
     /// Show the log of a service
     #[command(after_help = LOGS_EXAMPLES)]
@@ -258,7 +259,7 @@ pub(crate) enum Os {
     #[command(after_help = "\
 Examples:
   ros os version
-  ros os version --json | jq -r .build_id")]
+  ssh rubus@node1.local ros os version --json | jq -r .build_id")]
     Version(Listing),
     /// Show how the node is: image, slot, memory, disk, services
     #[command(after_help = "\
@@ -381,13 +382,13 @@ pub(crate) struct Status {
 const PS_EXAMPLES: &str = "\
 Examples:
   ros ps
-  ros ps --json | jq -r '.[].name'";
+  ssh rubus@node1.local ros ps --json | jq -r '.[].name'";
 
 const LOGS_EXAMPLES: &str = "\
 Examples:
   ros logs ntp
   ros logs -f --tail 20 docker
-  ros logs --json gateway | jq -r .text";
+  ssh rubus@node1.local ros logs --json gateway | jq -r .text";
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ pub(crate) enum Config {
 Examples:
   ros config get hostname
   ros config get network.interfaces.eth0
-  ros config get --json | jq .docker")]
+  ssh rubus@node1.local ros config get --json | jq .docker")]
     Get(Get),
     /// Change a setting
     ///
