@@ -39,8 +39,10 @@ pub enum Command {
     /// List the consoles that images can hold
     Consoles(Listing),
     /// Print a completion script for a shell
-    #[command(after_help = "Example:
-  rubus completions bash > ~/.local/share/bash-completion/completions/rubus")]
+    #[command(after_help = "Examples:
+  source <(rubus completions bash)
+  source <(rubus completions zsh)
+  rubus completions fish | source")]
     Completions {
         /// The shell
         shell: clap_complete::Shell,

@@ -49,10 +49,11 @@ pub(crate) struct Global {
     pub(crate) no_color: bool,
 }
 
-/// The commands without the hidden options: what completions offer.
+/// The commands and options that are not hidden: what completions offer.
 pub(crate) fn public() -> clap::Command {
-    let command = Command::augment_subcommands(clap::Command::new("ros"));
-    command.mut_subcommand("config", crate::config::cli::with_keys)
+    let all = Command::augment_subcommands(clap::Command::new("ros"));
+    let shown = all.get_subcommands().filter(|it| !it.is_hide_set());
+    clap::Command::new("ros").subcommands(shown.cloned().collect::<Vec<_>>())
 }
 
 /// What to do.
@@ -127,12 +128,13 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros recovery
-  ros recovery --json | jq -r '.[].what'")]
+  ssh rubus@node1.local ros recovery --json | jq -r '.[].what'")]
     Recovery(Listing),
     /// Print a script that completes `ros` commands in a shell
     #[command(after_help = "\
 Examples:
-  ros completions bash > ~/.local/share/bash-completion/completions/ros
+  ros completions fish | source
+  source <(ros completions bash)
   source <(ros completions zsh)
 
 Keys, values, time zones and names of services are asked of the node.")]
@@ -161,7 +163,7 @@ pub(crate) enum Service {
     #[command(after_help = "\
 Examples:
   ros service list
-  ros service list --json | jq -r '.[] | select(.state == \"failed\") | .name'")]
+  ssh rubus@node1.local ros service list --json | jq -r '.[] | select(.state == \"failed\") | .name'")]
     List(Listing),
     /// List the services that run or keep failing
     #[command(after_help = PS_EXAMPLES)]
@@ -170,7 +172,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros service start ntp
-  ros service start nats prometheus")]
+  ros service start ntp gateway")]
     Start(Names),
     /// Stop services and wait until they have ended
     ///
@@ -191,8 +193,8 @@ Examples:
     /// Sets `services.NAME` of the configuration.
     #[command(after_help = "\
 Examples:
-  ros service enable nats
-  ros service enable --dry-run nats prometheus")]
+  ros service enable node-exporter
+  ros service enable --dry-run ntp gateway")]
     Enable(Switch),
     /// Stop services now and at every boot
     ///
@@ -234,7 +236,7 @@ Examples:
     #[command(after_help = "\
 Examples:
   ros service inspect ntp
-  ros service inspect --json docker | jq .definition.mounts")]
+  ssh rubus@node1.local ros service inspect --json docker | jq .definition.mounts")]
     Inspect(Inspect),
     /// Show the log of a service
     #[command(after_help = LOGS_EXAMPLES)]
@@ -257,7 +259,7 @@ pub(crate) enum Os {
     #[command(after_help = "\
 Examples:
   ros os version
-  ros os version --json | jq -r .build_id")]
+  ssh rubus@node1.local ros os version --json | jq -r .build_id")]
     Version(Listing),
     /// Show how the node is: image, slot, memory, disk, services
     #[command(after_help = "\
@@ -380,13 +382,13 @@ pub(crate) struct Status {
 const PS_EXAMPLES: &str = "\
 Examples:
   ros ps
-  ros ps --json | jq -r '.[].name'";
+  ssh rubus@node1.local ros ps --json | jq -r '.[].name'";
 
 const LOGS_EXAMPLES: &str = "\
 Examples:
   ros logs ntp
   ros logs -f --tail 20 docker
-  ros logs --json gateway | jq -r .text";
+  ssh rubus@node1.local ros logs --json gateway | jq -r .text";
 
 #[cfg(test)]
 mod tests {

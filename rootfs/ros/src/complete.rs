@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Result;
+use clap::ValueEnum;
 use clap_complete::Shell;
 use rubus_config::identity;
 use rubus_config::keys::Schema;
@@ -95,10 +96,18 @@ pub(crate) fn script(shell: Shell, mut command: clap::Command) -> String {
     script
 }
 
+// Names may have quotes and spaces in them (`network.wifi.networks."my home"`),
+// which a shell wants escaped: words are asked about as `ros` would get them.
+
 const BASH: &str = r#"
 _ros_and_node() {
-    mapfile -t COMPREPLY < <(ros complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    [[ ${#COMPREPLY[@]} -gt 0 ]] || _ros "$@"
+    local -a found words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+    mapfile -t found < <(ros complete -- "${words[@]//\\/}" 2>/dev/null)
+    if [[ ${#found[@]} -gt 0 ]]; then
+        mapfile -t COMPREPLY < <(printf '%q\n' "${found[@]}")
+    else
+        _ros "$@"
+    fi
 }
 complete -F _ros_and_node -o bashdefault -o default ros
 "#;
@@ -106,14 +115,19 @@ complete -F _ros_and_node -o bashdefault -o default ros
 const ZSH: &str = r#"
 _ros_and_node() {
     local -a found
-    found=(${(f)"$(ros complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)"})
+    found=(${(f)"$(ros complete -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)"})
     if (( ${#found} )); then compadd -a found; else _ros "$@"; fi
 }
 compdef _ros_and_node ros
 "#;
 
+// Files are offered only where the node knows nothing.
 const FISH: &str = r#"
-complete -c ros -f -a '(ros complete -- (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
+function __ros_knows
+    set -g __ros_found (ros complete -- (commandline -opc)[2..] (commandline -ct | string unescape) 2>/dev/null)
+    test -n "$__ros_found"
+end
+complete -c ros -n __ros_knows -f -a '$__ros_found'
 "#;
 
 /// What the last of the words may become.
@@ -137,6 +151,8 @@ fn candidates(schema: &Schema, source: &impl Knows, words: &[String]) -> Vec<Str
         }
     }
     let words = match plain[..] {
+        // The script of fish knows no words that are no commands.
+        ["completions"] => shells(),
         ["logs"] => source.services(),
         ["service", "exec" | "inspect" | "logs", _, ..] => Vec::new(),
         ["service", verb, ..] if OF_SERVICES.contains(&verb) => source.services(),
@@ -150,17 +166,18 @@ fn candidates(schema: &Schema, source: &impl Knows, words: &[String]) -> Vec<Str
     words.into_iter().filter(fits).collect()
 }
 
-/// Keys with the names that this node has in them. Until then the script knows
-/// them all.
+/// Keys, with the names that this node has in them.
 fn keys(schema: &Schema, source: &impl Knows, begun: &str) -> Vec<String> {
-    let Some((table, _)) = begun.rsplit_once('.') else {
-        return Vec::new();
-    };
-    if table == "services" {
+    if begun.starts_with("services.") {
         let names = source.services().into_iter();
         return names.map(|name| format!("services.{name}")).collect();
     }
     schema.complete_key(begun, &source.settings())
+}
+
+fn shells() -> Vec<String> {
+    let all = Shell::value_variants().iter();
+    all.map(ToString::to_string).collect()
 }
 
 fn values(schema: &Schema, source: &impl Knows, key: &str) -> Vec<String> {
@@ -242,14 +259,16 @@ mod tests {
                 "config set users.anna.sudo with",
                 &["with-password", "without-password"],
             ),
-            ("config set users.an", &["users.anna"]),
+            ("config set users.an", &["users.anna", "users.anna."]),
+            ("config unset us", &["users", "users."]),
+            ("config get host", &["hostname"]),
             (
                 "config get network.interfaces.eth0.m",
                 &["network.interfaces.eth0.mtu"],
             ),
             ("config set ssh.port ", &[]),
+            ("completions ba", &["bash"]),
             ("config set nonsense ", &[]),
-            ("config set host", &[]),
             ("config set --d", &[]),
             ("co", &[]),
             ("", &[]),

@@ -227,8 +227,6 @@ fn the_schema_and_the_list_say_every_key() {
         list.contains("\nnetwork.interfaces.NAME.addresses "),
         "{list}"
     );
-    let script = node.prints("completions bash");
-    assert!(script.contains("ssh.password_authentication"));
 }
 
 #[test]

@@ -133,7 +133,7 @@ impl Schema {
             }
             entry = entry
                 .child(part)
-                .ok_or_else(|| self.unknown(key, &found, entry, part))?;
+                .ok_or_else(|| self.unknown(&asked, &found, entry, part))?;
             found.push(part);
             i += 1;
         }
@@ -141,19 +141,39 @@ impl Schema {
     }
 
     /// The error for a key that is not there.
-    fn unknown(&self, key: &str, parent: &Path, entry: Entry<'_>, part: &str) -> KeyError {
+    fn unknown(&self, asked: &Path, parent: &Path, entry: Entry<'_>, part: &str) -> KeyError {
+        let key = asked.to_string();
         let known = entry.fields();
-        let near = suggest::nearest(part, known.iter().copied())
-            .map(|near| parent.join(near))
-            .or_else(|| self.elsewhere(key));
-        let hint = match near {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => "`ros config schema --list` shows all".to_owned(),
+        let hint = if let Some(near) = suggest::nearest(part, known.iter().copied()) {
+            format!("did you mean `{}`?", parent.join(near))
+        } else if let Some(quoted) = self.with_dot_in_name(asked, parent) {
+            format!("a name with a dot in it is quoted, also for the shell: '{quoted}'")
+        } else if let Some(near) = self.elsewhere(&key) {
+            format!("did you mean `{near}`?")
+        } else {
+            "`ros config schema --list` shows all".to_owned()
         };
-        KeyError::Unknown {
-            key: key.to_owned(),
-            hint,
+        KeyError::Unknown { key, hint }
+    }
+
+    /// The key as it is when a dot belongs to the name before it: shells take
+    /// the quotes from `network.interfaces."eth0.7".mtu`. A word at the end is
+    /// more likely a key that is not there.
+    fn with_dot_in_name(&self, asked: &Path, parent: &Path) -> Option<Path> {
+        let (name, table) = parent.parts().split_last()?;
+        let rest = asked.parts().get(parent.parts().len()..)?;
+        let (second, rest) = rest.split_first()?;
+        if rest.is_empty() && second.parse::<u16>().is_err() {
+            return None;
         }
+        let mut path = Path::default();
+        table.iter().for_each(|part| path.push(part));
+        let (_, entry) = self.find(&path.to_string()).ok()?;
+        entry.additional()?;
+        path.push(&format!("{name}.{second}"));
+        rest.iter().for_each(|part| path.push(part));
+        self.find(&path.to_string()).ok()?;
+        Some(path)
     }
 
     /// The key that ends as this one does, which was written without what it is
@@ -175,30 +195,49 @@ impl Schema {
         keys
     }
 
-    /// What may follow a key that is written up to here: keys, and the names
-    /// that `settings` has.
+    /// What a key that is written up to here may become. Until the first dot
+    /// that is every key up to the first name that the user chooses; behind it,
+    /// the next level, with the names that `settings` has. A table is there
+    /// twice: as it is, and with the dot that leads into it.
     pub fn complete_key(&self, begun: &str, settings: &Value) -> Vec<String> {
-        let (parent, last) = begun.rsplit_once('.').unwrap_or(("", begun));
-        let Ok((path, entry)) = self.find(parent) else {
+        let mut found = match begun.rsplit_once('.') {
+            Some((table, _)) => self.level(table, settings),
+            None => self.keys().iter().map(fixed_part).collect(),
+        };
+        let tables: Vec<String> = found
+            .iter()
+            .filter(|key| self.find(key).is_ok_and(|(_, entry)| entry.is_table()))
+            .map(|key| format!("{key}."))
+            .collect();
+        found.extend(tables);
+        found.retain(|key| key.starts_with(begun));
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+
+    /// The keys right below a table.
+    fn level(&self, table: &str, settings: &Value) -> Vec<String> {
+        let Ok((path, entry)) = self.find(table) else {
             return Vec::new();
         };
         let mut words: Vec<String> = entry.fields().iter().map(|&it| it.to_owned()).collect();
         if entry.additional().is_some()
-            && let Some(Value::Object(table)) = path.value_in(settings)
+            && let Some(Value::Object(names)) = path.value_in(settings)
         {
-            words.extend(table.keys().map(|name| path::quoted(name)));
+            words.extend(names.keys().map(|name| path::quoted(name)));
         }
-        let mut keys: Vec<String> = words
-            .into_iter()
-            .filter(|word| word.starts_with(last))
-            .map(|word| match parent {
-                "" => word,
-                parent => format!("{parent}.{word}"),
-            })
-            .collect();
-        keys.sort_unstable();
-        keys
+        words.iter().map(|word| format!("{table}.{word}")).collect()
     }
+}
+
+/// A key without what the user chooses.
+fn fixed_part(key: &Key) -> String {
+    let parts = key.key.split('.');
+    let fixed: Vec<&str> = parts
+        .take_while(|part| ![NAME, INDEX].contains(part))
+        .collect();
+    fixed.join(".")
 }
 
 impl<'a> Entry<'a> {

@@ -79,6 +79,28 @@ fn a_misspelt_key_is_answered_with_the_one_that_was_meant() {
         );
     }
     assert!(!missing("colour").contains("did you mean"));
+    // Shells take quotes away.
+    for (key, meant) in [
+        (
+            "network.interfaces.eth0.7.mtu",
+            "'network.interfaces.\"eth0.7\".mtu'",
+        ),
+        (
+            "network.interfaces.eth0.7",
+            "'network.interfaces.\"eth0.7\"'",
+        ),
+        (
+            "network.wifi.networks.home.lan.password",
+            "'network.wifi.networks.\"home.lan\".password'",
+        ),
+    ] {
+        let error = missing(key);
+        assert!(
+            error.ends_with(&format!("is quoted, also for the shell: {meant}")),
+            "{error}"
+        );
+    }
+    assert!(!missing("users.anna.colour").contains("quoted"));
     assert!(missing("hostname.x").starts_with("there is no key `hostname.x`"));
 }
 
@@ -192,8 +214,12 @@ fn keys_and_names_are_completed() {
         ["ssh.password_authentication", "ssh.port"]
     );
     assert_eq!(
+        schema.complete_key("network.w", &settings),
+        ["network.wifi", "network.wifi."]
+    );
+    assert_eq!(
         schema.complete_key("users.", &settings),
-        ["users.anna", "users.bob"]
+        ["users.anna", "users.anna.", "users.bob", "users.bob."]
     );
     assert_eq!(
         schema.complete_key("users.anna.su", &settings),
@@ -204,6 +230,24 @@ fn keys_and_names_are_completed() {
         ["kernel.sysctl.\"vm.x\""]
     );
     assert!(schema.complete_key("nothing.x", &settings).is_empty());
+    // Before the first dot nobody has to know how keys are grouped.
+    assert_eq!(
+        schema.complete_key("net", &settings),
+        [
+            "network.dns",
+            "network.interfaces",
+            "network.interfaces.",
+            "network.search",
+            "network.wifi.country",
+            "network.wifi.networks",
+            "network.wifi.networks."
+        ]
+    );
+    assert_eq!(schema.complete_key("wri", &settings), ["write_files"]);
+    let every = schema.complete_key("", &settings);
+    for key in &every {
+        assert!(schema.find(key.trim_end_matches('.')).is_ok(), "{key}");
+    }
     let values = |key: &str| schema.find(key).unwrap().1.values();
     assert_eq!(
         values("users.anna.sudo"),

@@ -167,7 +167,7 @@ impl<'a> Entry<'a> {
         }
     }
 
-    fn is_table(self) -> bool {
+    pub(super) fn is_table(self) -> bool {
         !self.fields().is_empty() || self.additional().is_some()
     }
 

@@ -142,7 +142,10 @@ impl Projects {
         let mut present = self.present(&project)?;
         if matches!(change, Change::Stop | Change::Restart) {
             self.execute(&project, plan::stop(&project, &present), output)?;
-            present = self.present(&project)?;
+            // The engine's list is late: what has just stopped may still run there.
+            for container in &mut present.containers {
+                container.running = false;
+            }
         }
         let steps = match change {
             Change::Up | Change::Restart => {
@@ -150,14 +153,17 @@ impl Projects {
                 plan::up(&project, &present).map_err(|error| anyhow!("{name}: {error}"))?
             }
             Change::Down => plan::down(&project, &present),
-            Change::Stop => Vec::new(),
+            Change::Stop => {
+                output.line(&format!("{name} is {}", State::Stopped.word()))?;
+                return Ok(());
+            }
         };
         self.execute(&project, steps, output)?;
         let status = self.settled(&project)?;
         let reason = text::printable(&status.reason);
         match (change, status.state) {
             (Change::Down, _) => output.line(&format!("{name} is disabled"))?,
-            (Change::Stop, state) | (_, state @ (State::Ready | State::Done)) => {
+            (_, state @ (State::Ready | State::Done)) => {
                 output.line(&format!("{name} is {}", state.word()))?;
             }
             (_, state) => bail!("{name} is {}: {reason}", state.word()),

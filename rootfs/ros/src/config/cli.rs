@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand, ValueHint};
-use rubus_config::keys::Schema;
 use rubus_service::units::Period;
 
 /// Settings.
@@ -16,7 +14,7 @@ pub(crate) enum Config {
 Examples:
   ros config get hostname
   ros config get network.interfaces.eth0
-  ros config get --json | jq .docker")]
+  ssh rubus@node1.local ros config get --json | jq .docker")]
     Get(Get),
     /// Change a setting
     ///
@@ -181,25 +179,4 @@ pub(crate) struct List {
     /// List all keys instead
     #[arg(long)]
     pub(crate) list: bool,
-}
-
-/// The command with the keys that can be completed without asking the node.
-pub(crate) fn with_keys(command: clap::Command) -> clap::Command {
-    let keys = Schema::default().keys();
-    let fixed: Vec<String> = keys
-        .into_iter()
-        .map(|key| key.key)
-        // What the user names is not known when the script is made.
-        .filter(|key| !key.split('.').any(|part| part == "NAME" || part == "N"))
-        .collect();
-    ["get", "set", "unset"]
-        .into_iter()
-        .fold(command, |it, name| {
-            let fixed = fixed.clone();
-            it.mut_subcommand(name, |it| {
-                it.mut_arg("key", |key| {
-                    key.value_parser(PossibleValuesParser::new(fixed))
-                })
-            })
-        })
 }

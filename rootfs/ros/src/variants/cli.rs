@@ -11,7 +11,7 @@ pub(crate) enum Engine {
     #[command(after_help = "\
 Examples:
   ros engine list
-  ros engine list --json | jq -r '.variants[] | select(.state == \"current\") | .name'")]
+  ssh rubus@node1.local ros engine list --json | jq -r '.variants[] | select(.state == \"current\") | .name'")]
     List(Listing),
     /// Run another engine now, and go back when it does not work
     ///
