@@ -30,7 +30,7 @@ use crate::{
     probe::{Progress, SocketProbe},
     process,
     reactor::{Reactor, Token},
-    report::report,
+    report::{Announcer, report},
     saved::Saved,
     supervisor::Supervisor,
     switch::{self, Switch},
@@ -68,6 +68,7 @@ pub(crate) struct Daemon {
     terminated: Arc<AtomicBool>,
     /// When the first runtime since the boot started.
     pub(crate) first_start: Micros,
+    announcer: Announcer,
 }
 
 /// A process that is not a child of ours: it was there before us.
@@ -135,6 +136,7 @@ impl Daemon {
             signals,
             terminated,
             first_start: clock::now(),
+            announcer: Announcer::new(clock::now()),
             options,
         })
     }
@@ -187,6 +189,7 @@ impl Daemon {
                     report(format_args!("cannot write {}: {error}", path.display()));
                 }
             }
+            self.announcer.announce(&self.supervisor);
             self.forget_trial();
             if effects.is_empty() && switch_effects.is_empty() {
                 break;
