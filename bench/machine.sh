@@ -42,6 +42,7 @@ prepare() {
 boot() {
     local processors=$1
     shift
+    rm -f "$work/console"
     qemu-system-aarch64 -M virt -cpu cortex-a72 -smp "$processors" -m 1024 "$@" \
         -display none -monitor none -serial "file:$work/console" -no-reboot \
         -kernel "$work/vmlinuz" -initrd "${initrd:-$work/initrd.img}" \

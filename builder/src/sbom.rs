@@ -17,6 +17,8 @@ pub enum Origin {
     Oci,
     /// A crate of Rubus itself.
     Rubus,
+    /// A program in a folder that was laid over a root, by its path there.
+    File,
 }
 
 /// A part of the image.
@@ -24,7 +26,8 @@ pub enum Origin {
 pub struct Component {
     /// Its name.
     pub name: String,
-    /// Its version; for an image of a registry the digest.
+    /// Its version; for an image of a registry the digest, for a file that of
+    /// the service.
     pub version: String,
     /// Where it comes from.
     pub origin: Origin,
@@ -135,6 +138,8 @@ fn component_id(component: &Component) -> String {
         Origin::Debian { architecture } => format!("deb-{architecture}"),
         Origin::Oci => "oci".to_owned(),
         Origin::Rubus => "rubus".to_owned(),
+        // Two engines may have one path.
+        Origin::File => format!("file-{}", component.sha256.as_deref().unwrap_or_default()),
     };
     let (name, version) = (identifier(&component.name), identifier(&component.version));
     format!("SPDXRef-{kind}-{name}-{version}")
@@ -189,8 +194,15 @@ fn package(component: &Component) -> Value {
             "Organization: Rubus",
             Some(format!("pkg:cargo/{}@{}", encode(name), encode(version))),
         ),
+        Origin::File => ("NOASSERTION", None),
     };
     let mut value = element(&component_id(component), name, version);
+    if component.origin == Origin::File {
+        value["primaryPackagePurpose"] = "FILE".into();
+        if let Some(fields) = value.as_object_mut().filter(|_| version.is_empty()) {
+            fields.remove("versionInfo");
+        }
+    }
     value["supplier"] = supplier.into();
     if let Some(license) = &component.license {
         value["licenseDeclared"] = license.as_str().into();
@@ -264,10 +276,24 @@ mod tests {
                 sha256: None,
                 license: Some("Apache-2.0 OR MIT".into()),
             },
+            Component {
+                name: "usr/bin/dockerd".into(),
+                version: String::new(),
+                origin: Origin::File,
+                sha256: Some("ef".repeat(32)),
+                license: None,
+            },
+            Component {
+                name: "usr/bin/dockerd".into(),
+                version: String::new(),
+                origin: Origin::File,
+                sha256: Some("01".repeat(32)),
+                license: None,
+            },
         ];
         let services = [Service {
             name: "docker".into(),
-            components: vec![0, 1],
+            components: vec![0, 1, 3, 4],
         }];
         Bill {
             image: "rubus-rpi4",
@@ -338,6 +364,6 @@ mod tests {
         let contained = relationships
             .iter()
             .filter(|r| r["spdxElementId"] == "SPDXRef-Service-docker");
-        assert_eq!(contained.count(), 2);
+        assert_eq!(contained.count(), 4);
     }
 }

@@ -345,6 +345,19 @@ fn an_engine_of_the_users_own_is_a_folder() {
     assert!(bundle.join("rootfs/usr/sbin/iptables").exists());
     assert!(!bundle.join("rootfs/usr/bin/containerd").exists());
 
+    // The bill of materials knows the program, though no package brings it.
+    let bill = json(&image(&checkout).with_extension("spdx.json"));
+    let known = bill["packages"].as_array().unwrap().iter().any(|package| {
+        package["name"] == "usr/bin/dockerd"
+            && package["versionInfo"] == "99.1"
+            && package["checksums"][0]["checksumValue"]
+                .as_str()
+                .unwrap()
+                .len()
+                == 64
+    });
+    assert!(known, "{}", bill["packages"]);
+
     // Its packages are locked beside it, and the project's lock is as it was.
     assert!(own.join("rubus.lock").exists());
     assert_eq!(

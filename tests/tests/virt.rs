@@ -163,6 +163,11 @@ fn a_first_boot_leads_to_functions_and_a_second_one_keeps_them() {
     ] {
         assert!(timings.contains(word), "no {word:?} in\n{timings}");
     }
+    let kernel = node.ssh("sudo dmesg");
+    for name in ALL {
+        let line = format!("system-runtime: {name} is ready (");
+        assert_eq!(kernel.matches(&line).count(), 1, "{name}\n{kernel}");
+    }
     let version: Value = serde_json::from_str(&node.ssh("ros os version --json")).unwrap();
     assert_eq!(version["board"], "qemu-virt");
     assert_eq!(version["slot"], "A");

@@ -15,7 +15,7 @@ use crate::{
     lock::LockedPackage,
     manifest::{FORMAT, FileEntry, Manifest, ServiceEntry, VariantEntry},
     sbom::{Bill, Component, Origin, Service},
-    tree::Content,
+    tree::{Content, Kind, Tree},
 };
 
 /// Our own programs that every image holds.
@@ -141,6 +141,9 @@ pub(super) fn bill_of_materials(plan: &Plan, info: &ImageInfo, image: &str) -> R
         let mut held: BTreeSet<Component> = packages.into_iter().map(debian).collect();
         held.extend(service.krate.iter().map(|name| ours(name, info)));
         held.extend(service.image.iter().map(|reference| registry(reference)));
+        for tree in &plan.overlays[&bundle.folder] {
+            held.extend(programs(tree, service.version.as_deref())?);
+        }
         parts.extend(held.iter().cloned());
         let name = if bundle.is_first() {
             service.name.clone()
@@ -206,6 +209,28 @@ fn registry(reference: &str) -> Component {
         sha256: digest.strip_prefix("sha256:").map(str::to_owned),
         license: None,
     }
+}
+
+/// Programs of a folder that is laid over a root.
+fn programs(tree: &Tree, version: Option<&str>) -> Result<Vec<Component>> {
+    let mut programs = Vec::new();
+    for (path, node) in tree.iter() {
+        let Kind::File(content) = &node.kind else {
+            continue;
+        };
+        if node.mode & 0o100 == 0 {
+            continue;
+        }
+        let sha256 = sha256(content).with_context(|| format!("cannot read {path}"))?;
+        programs.push(Component {
+            name: path.to_owned(),
+            version: version.unwrap_or_default().to_owned(),
+            origin: Origin::File,
+            sha256: Some(sha256),
+            license: None,
+        });
+    }
+    Ok(programs)
 }
 
 fn sha256(content: &Content) -> io::Result<String> {

@@ -31,7 +31,7 @@ use crate::{
     probe::{Progress, SocketProbe},
     process,
     reactor::{Reactor, Token},
-    report::report,
+    report::{Announcer, report},
     saved::Saved,
     supervisor::Supervisor,
     switch::{self, Switch},
@@ -69,6 +69,7 @@ pub(crate) struct Daemon {
     terminated: Arc<AtomicBool>,
     /// When the first runtime since the boot started.
     pub(crate) first_start: Micros,
+    announcer: Announcer,
 }
 
 /// A process that is not a child of ours: it was there before us.
@@ -136,6 +137,7 @@ impl Daemon {
             signals,
             terminated,
             first_start: clock::now(),
+            announcer: Announcer::new(clock::now()),
             options,
         })
     }
@@ -189,6 +191,7 @@ impl Daemon {
                     report(format_args!("cannot write {}: {error}", path.display()));
                 }
             }
+            self.announcer.announce(&self.supervisor);
             self.forget_trial();
             if effects.is_empty() && switch_effects.is_empty() {
                 break;
