@@ -107,6 +107,26 @@ fn a_change_restarts_the_services_that_it_concerns() {
 }
 
 #[test]
+fn an_option_is_one_wherever_it_stands() {
+    let node = node();
+    for line in [
+        "config set --dry-run ntp.servers a",
+        "config set ntp.servers --dry-run a",
+        "config set ntp.servers a --dry-run",
+    ] {
+        assert_eq!(node.prints(line), "would restart ntp\n", "{line}");
+    }
+    assert!(node.requests().is_empty());
+    let output = node.run("config set hostname -x");
+    assert_eq!(output.status.code(), Some(2));
+    assert!(node::stderr(&output).contains("'-- -x'"));
+    node.prints("config set kernel.sysctl.\"vm.x\" -1");
+    assert_eq!(node.prints("config get kernel.sysctl.\"vm.x\""), "-1\n");
+    node.prints("config set kernel.sysctl.\"vm.x\" -- -y");
+    assert_eq!(node.prints("config get kernel.sysctl.\"vm.x\""), "-y\n");
+}
+
+#[test]
 fn a_wrong_change_is_one_sentence_and_nothing_is_written() {
     let node = node();
     for (line, words) in [

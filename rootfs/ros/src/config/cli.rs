@@ -90,8 +90,9 @@ pub(crate) struct Set {
     pub(crate) how: How,
     /// The key, with dots between the levels
     pub(crate) key: String,
-    /// The value; lists and tables may be written as in TOML
-    #[arg(required = true, value_name = "VALUE", allow_hyphen_values = true)]
+    /// The value; lists and tables may be written as in TOML. One that begins
+    /// with a dash comes after `--`
+    #[arg(required = true, value_name = "VALUE", allow_negative_numbers = true)]
     pub(crate) values: Vec<String>,
 }
 
