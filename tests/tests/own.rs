@@ -133,8 +133,13 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     node.ssh("ros service add --name broken watcher.toml");
     node.ssh("sudo sh -c 'echo { > /var/lib/rubus/services/broken/service.json; sync'");
     // What a power cut leaves of one that is being added goes.
-    let unfinished = "/var/lib/rubus/services/.half.new";
-    node.ssh(&format!("sudo mkdir -p {unfinished}/rootfs/bin"));
+    let unfinished = [
+        "/var/lib/rubus/services/.half.new",
+        "/var/lib/rubus/variants/docker/.half.new",
+    ];
+    for folder in unfinished {
+        node.ssh(&format!("sudo mkdir -p {folder}/rootfs/bin"));
+    }
     let boot = node.ssh("cat /proc/sys/kernel/random/boot_id");
     // The machine ends while the answer is on its way.
     let _ = run(node.ssh_command().arg("ros os reboot"));
@@ -143,7 +148,9 @@ fn a_service_toml_becomes_a_service_like_those_of_the_image() {
     node.wait_ssh_command("ros service list | grep -q '^hello *ready'", 3 * MINUTE);
     assert_eq!(page(&node), "good morning");
     assert_eq!(service(&node, "watcher").unwrap()["state"], "stopped");
-    node.wait_ssh_command(&format!("! sudo test -e {unfinished}"), MINUTE);
+    for folder in unfinished {
+        node.wait_ssh_command(&format!("! sudo test -e {folder}"), MINUTE);
+    }
     let said = node.ssh("ros os status");
     assert!(said.contains("ros service remove broken"), "{said}");
     node.ssh("ros service remove broken");

@@ -27,7 +27,6 @@ use crate::{
     logs::{Log, STREAMS, Scratch},
     machine::{Action, Event, Micros, Process},
     options::Options,
-    own,
     probe::{Progress, SocketProbe},
     process,
     reactor::{Reactor, Token},
@@ -35,6 +34,7 @@ use crate::{
     saved::Saved,
     supervisor::Supervisor,
     switch::{self, Switch},
+    tidy::tidy,
     trial::TrialClock,
 };
 
@@ -147,7 +147,7 @@ impl Daemon {
     pub(crate) fn run(&mut self) -> io::Result<Option<PowerAction>> {
         self.take_over(clock::now());
         self.read_settings(clock::now());
-        own::tidy(self.options.own_services());
+        tidy(&self.options);
         loop {
             let more = self.settle(clock::now());
             if self.terminated.load(Ordering::Relaxed) {

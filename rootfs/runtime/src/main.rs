@@ -34,6 +34,7 @@ mod supervisor;
 mod switch;
 mod switching;
 mod takeover;
+mod tidy;
 mod trial;
 mod variants;
 

@@ -6,7 +6,6 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    thread,
 };
 
 use rubus_service::{Service, oci::Config, own};
@@ -94,39 +93,12 @@ pub(crate) fn take_out(folder: &Path, name: &str) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Deletes what a power cut left of services that were being added or removed,
-/// unless somebody adds or removes one now. That takes long where much is left,
-/// so nobody waits for it.
-pub(crate) fn tidy(folder: PathBuf) {
-    if own::unfinished(&folder).is_empty() {
-        return;
-    }
-    let thread = thread::Builder::new().name("tidy".to_owned());
-    if let Err(error) = thread.spawn(move || delete_unfinished(&folder)) {
-        report(format_args!(
-            "cannot delete unfinished services: {error}; the next `ros service add` does"
-        ));
-    }
-}
-
-fn delete_unfinished(folder: &Path) {
-    // Who holds the lock deletes what was there before.
-    let lock = File::create(folder.join(own::LOCK));
-    let Some(_lock) = lock.ok().filter(|lock| lock.try_lock().is_ok()) else {
-        return;
-    };
-    for path in own::unfinished(folder) {
-        if let Err(error) = fs::remove_dir_all(&path) {
-            report(format_args!("cannot delete {}: {error}", path.display()));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rubus_service::Identity;
+    use rubus_service::{Identity, workshop};
 
     use super::*;
+    use crate::tidy;
 
     fn options(folder: &Path) -> Options {
         Options {
@@ -223,7 +195,7 @@ mod tests {
                         take_out(&folder, "web").unwrap();
                     }
                     let expected = found(&options);
-                    delete_unfinished(&folder);
+                    tidy::delete_unfinished(&folder);
                     let context = format!("{before}, {done} writes, {removed}");
                     assert_eq!(found(&options), expected, "{context}");
                     let mut left: Vec<_> = fs::read_dir(&folder)
@@ -232,25 +204,11 @@ mod tests {
                         .collect();
                     left.sort_unstable();
                     let web = (is_there && !removed).then_some("web");
-                    let expected: Vec<_> = [own::LOCK].into_iter().chain(web).collect();
+                    let expected: Vec<_> = [workshop::LOCK].into_iter().chain(web).collect();
                     assert_eq!(left, expected, "{context}");
                 }
             }
         }
-    }
-
-    #[test]
-    fn what_somebody_makes_now_is_not_deleted() {
-        let state = tempfile::tempdir().unwrap();
-        let folder = state.path();
-        fs::create_dir(folder.join(own::begun("web"))).unwrap();
-        let lock = File::create(folder.join(own::LOCK)).unwrap();
-        lock.lock().unwrap();
-        delete_unfinished(folder);
-        assert!(folder.join(own::begun("web")).exists());
-        drop(lock);
-        delete_unfinished(folder);
-        assert!(!folder.join(own::begun("web")).exists());
     }
 
     #[test]

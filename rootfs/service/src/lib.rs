@@ -25,6 +25,7 @@ pub mod units;
 mod validate;
 mod variant;
 pub mod variants;
+pub mod workshop;
 
 pub use definition::{Health, Kind, Limits, Network, Probe, Restart, Root, Service, Switch};
 pub use identity::Identity;

@@ -1,10 +1,7 @@
 //! Services of a node's own: `service.toml` where no builder is, and the
 //! folders of those that were added.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 use crate::{
     Service, is_name,
@@ -93,23 +90,6 @@ pub fn is_own_name(name: &str) -> bool {
     is_name(name) && !name.contains('.')
 }
 
-/// A file in the folder of services that were added: who adds or removes one
-/// holds its lock.
-pub const LOCK: &str = ".lock";
-
-/// What lies in that folder and is no service: one that is being made or
-/// removed. To who holds the lock it is what a power cut left.
-pub fn unfinished(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| {
-            let name = entry.file_name();
-            name != LOCK && name.as_encoded_bytes().starts_with(b".")
-        })
-        .map(|entry| entry.path())
-        .collect()
-}
-
 /// The names of the services in the folder of those that were added, sorted.
 /// What is being made or removed there begins with a dot.
 pub fn names(folder: &Path) -> Vec<String> {
@@ -135,6 +115,7 @@ pub fn removed(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workshop::{LOCK, unfinished};
 
     const MINIMAL: &str = "description = \"d\"\nkind = \"daemon\"\nimage = \"nginx:1.27\"\n";
 

@@ -4,8 +4,7 @@
 mod extent;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -22,7 +21,7 @@ use crate::client::Client;
 use crate::compose::Projects;
 use crate::engine::Engine;
 use crate::given::Given;
-use crate::output::{self, Output};
+use crate::output::Output;
 use crate::roots::{self, Begun, Budget, LARGEST, Owners, Source};
 use crate::service;
 use crate::text::printable;
@@ -60,7 +59,7 @@ impl<'a> Own<'a> {
         let others = self.waits(&all)?;
         graph::fits(name, &service.after, &others).with_context(|| shown.clone())?;
 
-        let _lock = self.lock()?;
+        let _lock = roots::lock(&self.folder)?;
         let begun = Begun::new(&self.folder, &own::begun(name))?;
         let (service, user) = self.make(&begun, &service, given, output)?;
         begun.sync()?;
@@ -107,7 +106,7 @@ impl<'a> Own<'a> {
     /// `ros service remove`
     pub(crate) fn remove(&self, name: &str, output: Output) -> Result<()> {
         let status = self.client.service(name)?;
-        let _lock = self.lock()?;
+        let _lock = roots::lock(&self.folder)?;
         if status.added {
             let others = self.waits(&self.client.services()?)?;
             let waits = |it: &&String| others[*it].iter().any(|after| after == name);
@@ -200,27 +199,6 @@ impl<'a> Own<'a> {
         begun.write("config.json", config.to_json().as_bytes())?;
         begun.write("service.json", &serde_json::to_vec_pretty(&service)?)?;
         Ok((service, config.process.user.uid))
-    }
-
-    /// Waits until nobody else adds or removes services, and deletes what one
-    /// who was killed left. The lock ends with the file.
-    fn lock(&self) -> Result<File> {
-        let folder = &self.folder;
-        let cannot = || format!("cannot use {}", folder.display());
-        DirBuilder::new()
-            .recursive(true)
-            // Files in there belong to numbers that are other people here.
-            .mode(0o700)
-            .create(folder)
-            .with_context(cannot)?;
-        let file = File::create(folder.join(own::LOCK)).with_context(cannot)?;
-        file.lock().with_context(cannot)?;
-        for path in own::unfinished(folder) {
-            if let Err(error) = fs::remove_dir_all(&path) {
-                output::complain(&format!("ros: cannot delete {}: {error}", path.display()));
-            }
-        }
-        Ok(file)
     }
 }
 

@@ -4,12 +4,13 @@
 mod source;
 mod unpack;
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::Read;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use rubus_service::ImageConfig;
+use rubus_service::{ImageConfig, workshop};
 use serde_json::json;
 
 use crate::compose;
@@ -97,6 +98,27 @@ fn unpack_image(
         ));
     }
     unpacked.map(|()| config)
+}
+
+/// Makes a folder in which bundles are made, waits until nobody else makes or
+/// removes one there, and deletes what one who was killed left. The lock ends
+/// with the file.
+pub(crate) fn lock(folder: &Path) -> Result<File> {
+    let cannot = || format!("cannot use {}", folder.display());
+    DirBuilder::new()
+        .recursive(true)
+        // Files in there belong to numbers that are other people here.
+        .mode(0o700)
+        .create(folder)
+        .with_context(cannot)?;
+    let file = File::create(folder.join(workshop::LOCK)).with_context(cannot)?;
+    file.lock().with_context(cannot)?;
+    for path in workshop::unfinished(folder) {
+        if let Err(error) = fs::remove_dir_all(&path) {
+            output::complain(&format!("ros: cannot delete {}: {error}", path.display()));
+        }
+    }
+    Ok(file)
 }
 
 /// A bundle that is being made. What is left of it in its first place goes away

@@ -30,14 +30,14 @@ pub(super) fn run(client: &Client, host: &Path, add: &Add, output: Output) -> Re
             "{name} cannot name an engine; use lower case letters, digits, `-` and `.`, at most 63"
         );
     }
+    let folder = super::added(host, ENGINES);
+    let _lock = roots::lock(&folder)?;
     let known = client.variants(ENGINES.service)?;
     if known.variants.iter().any(|it| it.name == *name) {
         bail!("there is an engine {name} already; choose another name, or remove it first");
     }
     let inside = |path: &str| host.join(path.trim_start_matches('/'));
     let own = inside(paths::SERVICES).join(ENGINES.service);
-    let folder = inside(paths::STATE).join("variants").join(ENGINES.service);
-    fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     // Not a name that a variant can have.
     let begun = Begun::new(&folder, &format!(".{name}.new"))?;
     let root = begun.make_root()?;

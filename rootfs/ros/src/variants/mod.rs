@@ -5,14 +5,16 @@ pub(crate) mod cli;
 mod switch;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use rubus_config::paths;
 use rubus_service::suggest::nearest;
 use rubus_service::variants::{Choice, Source, Variants};
 
 use crate::client::Client;
 use crate::output::Output;
+use crate::roots;
 use crate::table::{Align, Cell, Paint, Style, Table};
 use crate::text::printable;
 use cli::{Console, Engine, Named};
@@ -84,12 +86,19 @@ fn enable(client: &Client, family: Family, named: &Named, output: Output) -> Res
 /// are deleted here, which takes a while.
 fn remove(client: &Client, host: &Path, family: Family, name: &str, output: Output) -> Result<()> {
     find(&client.variants(family.service)?, family, name)?;
+    let _lock = roots::lock(&added(host, family))?;
     let aside = client.remove_variant(family.service, name)?;
     let path = host.join(aside.trim_start_matches('/'));
     fs::remove_dir_all(&path).with_context(|| {
         format!("{name} is removed, but its files are not: cannot delete {aside}")
     })?;
     Ok(output.line(&format!("{name} is removed"))?)
+}
+
+/// Where variants are that were added.
+fn added(host: &Path, family: Family) -> PathBuf {
+    let state = host.join(paths::STATE.trim_start_matches('/'));
+    state.join("variants").join(family.service)
 }
 
 /// The variant that runs.
