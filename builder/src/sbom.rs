@@ -199,9 +199,6 @@ fn package(component: &Component) -> Value {
     let mut value = element(&component_id(component), name, version);
     if component.origin == Origin::File {
         value["primaryPackagePurpose"] = "FILE".into();
-        if let Some(fields) = value.as_object_mut().filter(|_| version.is_empty()) {
-            fields.remove("versionInfo");
-        }
     }
     value["supplier"] = supplier.into();
     if let Some(license) = &component.license {
@@ -220,19 +217,22 @@ fn package(component: &Component) -> Value {
     value
 }
 
-/// A package of which nothing is known but its name and version.
+/// A package of which nothing is known but its name and, if any, its version.
 fn element(id: &str, name: &str, version: &str) -> Value {
-    json!({
+    let mut value = json!({
         "SPDXID": id,
         "name": name,
-        "versionInfo": version,
         "supplier": "NOASSERTION",
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": false,
         "licenseConcluded": "NOASSERTION",
         "licenseDeclared": "NOASSERTION",
         "copyrightText": "NOASSERTION",
-    })
+    });
+    if !version.is_empty() {
+        value["versionInfo"] = version.into();
+    }
+    value
 }
 
 fn relationship(from: &str, kind: &str, to: &str) -> Value {

@@ -190,8 +190,8 @@ impl Daemon {
                 if let Err(error) = saved.write(&path) {
                     report(format_args!("cannot write {}: {error}", path.display()));
                 }
+                self.announcer.announce(&self.supervisor);
             }
-            self.announcer.announce(&self.supervisor);
             self.forget_trial();
             if effects.is_empty() && switch_effects.is_empty() {
                 break;

@@ -66,9 +66,10 @@ pub(crate) fn run(host: &Path, command: &Tls, output: Output) -> Result<()> {
     let inside = |path: &str| host.join(path.trim_start_matches('/'));
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy().into_owned();
-    let known = match options.new_authority {
-        true => None,
-        false => read_authority(&inside(paths::TLS_AUTHORITY))?,
+    let known = if options.new_authority {
+        None
+    } else {
+        read_authority(&inside(paths::TLS_AUTHORITY))?
     };
     let hosts = hosts(&name, &addresses()?, &options.names);
     let names: Vec<String> = hosts.iter().map(ToString::to_string).collect();
