@@ -1,6 +1,7 @@
 //! The routes.
 
 mod functions;
+mod queue;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -21,12 +22,22 @@ use crate::{
     metrics::Metrics,
     provider::{Error, Provider},
     proxy::Proxy,
+    queue::Queue,
     scale::Starter,
 };
+
+pub use self::queue::work;
 
 /// Who sent a request; the server puts it into the request's extensions.
 #[derive(Clone, Copy, Debug)]
 pub struct Remote(pub SocketAddr);
+
+impl Remote {
+    fn of(request: &Request) -> SocketAddr {
+        let remote = request.extensions().get::<Self>();
+        remote.map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |remote| remote.0)
+    }
+}
 
 /// What all routes share.
 pub struct Gateway<P> {
@@ -36,6 +47,8 @@ pub struct Gateway<P> {
     metrics: Metrics,
     credentials: Option<Credentials>,
     namespace: String,
+    /// Where there is none, there are no asynchronous calls.
+    queue: Option<Arc<Queue>>,
 }
 
 impl<P: Provider> Gateway<P> {
@@ -59,7 +72,23 @@ impl<P: Provider> Gateway<P> {
             metrics: Metrics::new().map_err(|error| error.to_string())?,
             credentials,
             namespace: config.namespace.clone(),
+            queue: None,
         })
+    }
+
+    /// The same with asynchronous calls, which [`work`] makes.
+    pub fn with_queue(mut self, queue: Queue) -> Self {
+        self.queue = Some(Arc::new(queue));
+        self
+    }
+
+    /// Answers a request to `/function/...`.
+    async fn pass_on(&self, request: Request) -> Response {
+        let remote = Remote::of(&request);
+        let (provider, metrics) = (&*self.provider, &self.metrics);
+        self.proxy
+            .serve(provider, &self.starter, metrics, request, remote)
+            .await
     }
 }
 
@@ -77,6 +106,11 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         .route("/function/{name}", get(functions::status::<P>))
         .route("/scale-function/{name}", post(functions::scale::<P>))
         .route("/info", get(info::<P>))
+        .route("/queue", get(queue::overview::<P>))
+        .route(
+            "/queue/dead/{id}",
+            post(queue::replay::<P>).delete(queue::discard::<P>),
+        )
         .fallback(not_found)
         .layer(guard());
     // The portal has no pages yet; what it will have asks for the password.
@@ -90,6 +124,7 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         .merge(portal)
         .route("/healthz", get(health::<P>))
         .route("/function/{*rest}", any(invoke::<P>))
+        .route("/async-function/{*rest}", post(queue::accept::<P>))
         .fallback(not_found)
         .with_state(gateway)
 }
@@ -169,6 +204,9 @@ async fn info<P: Provider>(State(gateway): State<Arc<Gateway<P>>>) -> Response {
 async fn metrics<P: Provider>(State(gateway): State<Arc<Gateway<P>>>) -> Response {
     // Without the engine the rest is still worth reading.
     let functions = gateway.provider.list().await.unwrap_or_default();
+    if let Some(queue) = &gateway.queue {
+        gateway.metrics.set_queue(&queue.overview());
+    }
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     (
         [(header::CONTENT_TYPE, kind)],
@@ -181,20 +219,7 @@ async fn invoke<P: Provider>(
     State(gateway): State<Arc<Gateway<P>>>,
     request: Request<Body>,
 ) -> Response {
-    let remote = request
-        .extensions()
-        .get::<Remote>()
-        .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |remote| remote.0);
-    gateway
-        .proxy
-        .serve(
-            &*gateway.provider,
-            &gateway.starter,
-            &gateway.metrics,
-            request,
-            remote,
-        )
-        .await
+    gateway.pass_on(request).await
 }
 
 fn json_answer(value: &impl serde::Serialize) -> Response {

@@ -4,6 +4,8 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use watchdog::duration;
 
+use crate::queue::Limits;
+
 /// The settings of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -34,6 +36,8 @@ pub struct Config {
     /// The socket where the supervisor asks how it is, if any: the port is
     /// anybody's choice.
     pub health_socket: Option<PathBuf>,
+    /// Bounds of the asynchronous calls.
+    pub queue: Limits,
 }
 
 impl Config {
@@ -69,6 +73,7 @@ impl Config {
             functions: path("functions_path", rubus_config::paths::FUNCTIONS),
             state,
             health_socket: text("health_socket").map(PathBuf::from),
+            queue: Limits::read(&get),
         }
     }
 }

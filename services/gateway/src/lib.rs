@@ -13,6 +13,7 @@ pub mod model;
 pub mod provider;
 mod proxy;
 pub mod quantity;
+pub mod queue;
 mod scale;
 pub mod seed;
 pub mod server;

@@ -7,6 +7,7 @@ use gateway::{
     auth::Credentials,
     config::Config,
     provider::docker::DockerProvider,
+    queue::Queue,
     seed, server,
 };
 use rubus_config::{
@@ -62,7 +63,14 @@ async fn run(config: Config) -> Result<(), String> {
         .then(|| Credentials::load_or_make(&config.secrets))
         .transpose()?;
     let provider = Arc::new(DockerProvider::new(&config.docker_socket));
-    let gateway = Arc::new(Gateway::new(Arc::clone(&provider), &config, credentials)?);
+    let gateway = Gateway::new(Arc::clone(&provider), &config, credentials)?;
+    let gateway = Arc::new(match Queue::open(&config) {
+        Ok(queue) => gateway.with_queue(queue),
+        Err(error) => {
+            eprintln!("gateway: {error}; there are no asynchronous calls");
+            gateway
+        }
+    });
     let listener = server::listen(config.address, config.port).await?;
     let metrics_listener = server::listen(config.address, config.metrics_port).await?;
     if let Some(socket) = &config.health_socket {
@@ -103,10 +111,11 @@ async fn run(config: Config) -> Result<(), String> {
         ),
         server::serve(
             metrics_listener,
-            api::metrics_router(gateway),
+            api::metrics_router(Arc::clone(&gateway)),
             config.read_timeout,
-            until(stopped),
+            until(stopped.clone()),
         ),
+        api::work(gateway, until(stopped)),
     );
     Ok(())
 }

@@ -3,11 +3,14 @@
 use std::{collections::HashMap, time::Instant};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
     core::Collector,
 };
 
-use crate::model::{FunctionId, FunctionStatus};
+use crate::{
+    model::{FunctionId, FunctionStatus},
+    queue::Overview,
+};
 
 /// What is counted.
 #[derive(Debug)]
@@ -17,6 +20,9 @@ pub(crate) struct Metrics {
     started: IntCounterVec,
     seconds: HistogramVec,
     replicas: IntGaugeVec,
+    queue_depth: IntGaugeVec,
+    queue_inflight: IntGaugeVec,
+    queue_dead: IntGauge,
 }
 
 impl Metrics {
@@ -46,12 +52,27 @@ impl Metrics {
                 ),
                 &[name],
             )?,
+            queue_depth: IntGaugeVec::new(
+                Opts::new("gateway_queue_depth", "Asynchronous calls that wait"),
+                &[name],
+            )?,
+            queue_inflight: IntGaugeVec::new(
+                Opts::new("gateway_queue_inflight", "Asynchronous calls under way"),
+                &[name],
+            )?,
+            queue_dead: IntGauge::new(
+                "gateway_queue_dead",
+                "Asynchronous calls that were given up",
+            )?,
         };
         let registry = &metrics.registry;
         registry.register(Box::new(metrics.total.clone()))?;
         registry.register(Box::new(metrics.started.clone()))?;
         registry.register(Box::new(metrics.seconds.clone()))?;
         registry.register(Box::new(metrics.replicas.clone()))?;
+        registry.register(Box::new(metrics.queue_depth.clone()))?;
+        registry.register(Box::new(metrics.queue_inflight.clone()))?;
+        registry.register(Box::new(metrics.queue_dead.clone()))?;
         Ok(metrics)
     }
 
@@ -85,6 +106,22 @@ impl Metrics {
             }
         }
         sums
+    }
+
+    /// Takes over how the queue is.
+    pub(crate) fn set_queue(&self, queue: &Overview) {
+        self.queue_depth.reset();
+        self.queue_inflight.reset();
+        for function in &queue.functions {
+            let name = [function.name.as_str()];
+            let count = |number| i64::try_from(number).unwrap_or(i64::MAX);
+            let depth = self.queue_depth.with_label_values(&name);
+            depth.set(count(function.depth));
+            let inflight = self.queue_inflight.with_label_values(&name);
+            inflight.set(count(function.inflight));
+        }
+        let dead = i64::try_from(queue.dead.len()).unwrap_or(i64::MAX);
+        self.queue_dead.set(dead);
     }
 
     /// Everything as text, with these functions' replicas.

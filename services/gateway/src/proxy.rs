@@ -20,6 +20,7 @@ use hyper::{
 use tokio::time::{self, Instant, Sleep};
 use watchdog::contract;
 
+pub(crate) use self::headers::prepare;
 use self::pool::{Failure, Pool};
 use crate::{
     metrics::{Invocation, Metrics},
@@ -38,9 +39,10 @@ pub(crate) struct Proxy {
     namespace: String,
 }
 
-/// Whether a request's path is `/function/NAME`, with a name that could be one.
-fn split_path(path: &str) -> Option<(&str, &str)> {
-    let rest = path.strip_prefix("/function/")?;
+/// Whether a request's path is that of a function (`/function/NAME`, for the
+/// prefix `/function/`), with a name that could be one.
+pub(crate) fn split_path<'a>(path: &'a str, prefix: &str) -> Option<(&'a str, &'a str)> {
+    let rest = path.strip_prefix(prefix)?;
     let end = rest.find('/').unwrap_or(rest.len());
     let (name, rest) = rest.split_at(end);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
@@ -67,7 +69,7 @@ impl Proxy {
         mut request: Request<Body>,
         remote: SocketAddr,
     ) -> Response<Body> {
-        let Some((name, rest)) = split_path(request.uri().path()) else {
+        let Some((name, rest)) = split_path(request.uri().path(), "/function/") else {
             return text(StatusCode::NOT_FOUND, "404 page not found\n");
         };
         if !allowed(request.method()) {
@@ -294,7 +296,7 @@ mod tests {
             ("/function/a b", None),
             ("/functions/echo", None),
         ] {
-            assert_eq!(split_path(path), expected, "{path}");
+            assert_eq!(split_path(path, "/function/"), expected, "{path}");
         }
     }
 

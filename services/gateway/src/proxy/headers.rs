@@ -31,14 +31,14 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 
 /// What the gateway adds to the answer.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(crate) struct Marks {
     start: HeaderValue,
     /// Set when the gateway chose it.
     call_id: Option<HeaderValue>,
 }
 
 /// Makes the headers of a request those that the function is to see.
-pub(super) fn prepare(headers: &mut HeaderMap, remote: SocketAddr) -> Marks {
+pub(crate) fn prepare(headers: &mut HeaderMap, remote: SocketAddr) -> Marks {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

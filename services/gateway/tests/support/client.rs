@@ -7,6 +7,7 @@ use gateway::{
     auth::Credentials,
     config::Config,
     provider::Provider,
+    queue::Queue,
     server,
 };
 use tokio::{
@@ -45,7 +46,8 @@ impl Answer {
     }
 }
 
-/// Starts a gateway with these variables.
+/// Starts a gateway with these variables; one with a `state_path` takes
+/// asynchronous calls.
 pub(crate) async fn start<P: Provider>(provider: Arc<P>, variables: &[(&str, &str)]) -> Server {
     let config = Config::read(|name| {
         let found = variables.iter().find(|(key, _)| *key == name);
@@ -54,7 +56,15 @@ pub(crate) async fn start<P: Provider>(provider: Arc<P>, variables: &[(&str, &st
     let credentials = config
         .basic_auth
         .then(|| Credentials::new("admin", "secret"));
-    let gateway = Arc::new(Gateway::new(provider, &config, credentials).unwrap());
+    let mut gateway = Gateway::new(provider, &config, credentials).unwrap();
+    if variables.iter().any(|(name, _)| *name == "state_path") {
+        gateway = gateway.with_queue(Queue::open(&config).unwrap());
+    }
+    let gateway = Arc::new(gateway);
+    tokio::spawn(api::work(
+        Arc::clone(&gateway),
+        std::future::pending::<()>(),
+    ));
     let address = listen(api::router(Arc::clone(&gateway)), config.read_timeout).await;
     let metrics = listen(api::metrics_router(gateway), config.read_timeout).await;
     Server { address, metrics }

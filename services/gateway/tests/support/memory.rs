@@ -73,6 +73,11 @@ impl Memory {
         replicas
     }
 
+    /// Takes a function away while the engine is away.
+    pub(crate) fn forget(&self, id: &FunctionId) {
+        self.functions.lock().unwrap().remove(id);
+    }
+
     /// Ends the replicas behind the back of the provider's records.
     pub(crate) async fn crash_and_move(&self, id: &FunctionId) {
         let (image, count) = {
@@ -119,14 +124,25 @@ async fn replica(image: &str) -> Replica {
 }
 
 /// What a replica answers: `echo` what it was sent, with what it saw of the
-/// request in headers; `redirect` and `teapot` a status; `slow` nothing for two
-/// seconds; `endless` a body without end.
+/// request in headers; `redirect` and `teapot` a status; `full` what a watchdog
+/// says that takes no more; `broken` half of what it promised; `slow` nothing
+/// for two seconds; `endless` a body without end.
 async fn answer(image: Arc<str>, request: Request) -> Response {
     let kind = image.trim_start_matches("late-");
     let kind = kind.split(':').next().unwrap_or_default();
     match kind {
         "redirect" => (axum::http::StatusCode::FOUND, [("location", "/elsewhere")]).into_response(),
         "teapot" => (axum::http::StatusCode::IM_A_TEAPOT, "short and stout").into_response(),
+        "full" => (
+            axum::http::StatusCode::TOO_MANY_REQUESTS,
+            [("x-openfaas-internal", "faas-middleware")],
+            "Concurrent request limit exceeded.",
+        )
+            .into_response(),
+        "broken" => {
+            let parts = [Ok("half"), Err(std::io::Error::other("broken"))];
+            Body::from_stream(futures_util::stream::iter(parts)).into_response()
+        }
         "slow" => {
             time::sleep(Duration::from_secs(2)).await;
             "late".into_response()

@@ -1,0 +1,638 @@
+//! Asynchronous calls, on a provider in memory.
+
+mod support;
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use gateway::provider::Provider;
+use serde_json::Value;
+use support::{
+    client::{AUTHORIZATION, Answer, Server, request, start},
+    deployment, id,
+    memory::Memory,
+};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    sync::mpsc,
+    time,
+};
+
+/// A gateway with a queue, and whoever takes its callbacks.
+struct Fixture {
+    memory: Arc<Memory>,
+    server: Server,
+    state: TempDir,
+    sink: Sink,
+}
+
+impl Fixture {
+    async fn new(functions: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
+        let memory = Arc::new(Memory::default());
+        for (name, image) in functions {
+            let deployment = deployment(name, image);
+            memory.deploy(&id(name), deployment, 1).await.unwrap();
+        }
+        let state = tempfile::tempdir().unwrap();
+        let server = serve(&memory, state.path(), variables).await;
+        Self {
+            memory,
+            server,
+            state,
+            sink: Sink::new(&[200]).await,
+        }
+    }
+
+    /// The same folder and functions behind a new gateway.
+    async fn restart(&mut self) {
+        self.server = serve(&self.memory, self.state.path(), &[]).await;
+    }
+
+    async fn call(&self, path: &str, headers: &[&str], body: &[u8]) -> Answer {
+        request(self.server.address, "POST", path, headers, body).await
+    }
+
+    /// A call whose answer goes to the sink.
+    async fn call_back(&self, path: &str, body: &str) -> Answer {
+        let header = self.sink.header();
+        self.call(path, &[&header], body.as_bytes()).await
+    }
+
+    async fn overview(&self) -> Value {
+        self.server.admin("GET", "/system/queue", "").await.json()
+    }
+
+    /// Waits until the queue is as `done` wants it.
+    async fn until(&self, done: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let overview = self.overview().await;
+            if done(&overview) {
+                return overview;
+            }
+            assert!(start.elapsed() < Duration::from_secs(20), "{overview}");
+            time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    fn files(&self, folder: &str) -> usize {
+        let folder = self.state.path().join("queue").join(folder);
+        std::fs::read_dir(folder).unwrap().count()
+    }
+
+    async fn invocations(&self, name: &str) -> f64 {
+        let path = format!("/system/function/{name}");
+        let status = self.server.admin("GET", &path, "").await.json();
+        status["invocationCount"].as_f64().unwrap_or_default()
+    }
+}
+
+async fn serve(memory: &Arc<Memory>, state: &Path, variables: &[(&str, &str)]) -> Server {
+    let state = state.to_str().unwrap();
+    let mut all = vec![
+        ("state_path", state),
+        ("scale_from_zero", "true"),
+        ("queue_private_callbacks", "true"),
+    ];
+    all.retain(|(name, _)| !variables.iter().any(|(other, _)| other == name));
+    all.extend_from_slice(variables);
+    start(Arc::clone(memory), &all).await
+}
+
+/// Takes callbacks, and answers them with these statuses in turn.
+struct Sink {
+    port: u16,
+    taken: mpsc::UnboundedReceiver<String>,
+}
+
+impl Sink {
+    async fn new(statuses: &'static [u16]) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (sender, taken) = mpsc::unbounded_channel();
+        tokio::spawn(async move {
+            for status in statuses.iter().cycle() {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = sender.send(read_request(&mut stream).await);
+                let answer = format!(
+                    "HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:{port}/moved\r\n\
+                     Content-Length: 0\r\nConnection: close\r\n\r\n"
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        Self { port, taken }
+    }
+
+    fn header(&self) -> String {
+        format!("X-Callback-Url: http://127.0.0.1:{}/sink?a=b", self.port)
+    }
+
+    /// The next callback, head and body.
+    async fn next(&mut self) -> String {
+        let next = time::timeout(Duration::from_secs(20), self.taken.recv());
+        next.await.expect("no callback came").unwrap()
+    }
+
+    async fn is_quiet(&mut self, period: Duration) -> bool {
+        time::timeout(period, self.taken.recv()).await.is_err()
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    loop {
+        let mut buffer = [0; 65536];
+        let count = stream.read(&mut buffer).await.unwrap();
+        bytes.extend_from_slice(&buffer[..count]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Length: "))
+                .map_or(0, |length| length.parse().unwrap());
+            if body.len() >= length {
+                return text;
+            }
+        }
+        assert!(count > 0, "a callback broke off: {text}");
+    }
+}
+
+#[track_caller]
+fn assert_holds(callback: &str, lines: &[&str]) {
+    let (head, _) = callback.split_once("\r\n\r\n").unwrap();
+    for line in lines {
+        assert!(
+            head.lines().any(|found| found.eq_ignore_ascii_case(line)),
+            "no line {line:?} in {callback}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_call_is_accepted_passed_on_and_its_answer_handed_over() {
+    let mut it = Fixture::new(&[("echo", "echo")], &[]).await;
+    let callback = it.sink.header();
+    let headers = [
+        callback.as_str(),
+        "X-Call-Id: mine",
+        "Content-Type: text/csv",
+    ];
+    let answer = it
+        .call("/async-function/echo/a%20b?x=%26", &headers, b"hello")
+        .await;
+    assert_eq!((answer.status, answer.text()), (202, ""));
+    assert_eq!(answer.header("x-call-id"), Some("mine"));
+    assert!(
+        answer
+            .header("x-start-time")
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+            > 0
+    );
+
+    let callback = it.sink.next().await;
+    assert!(
+        callback.starts_with("POST /sink?a=b HTTP/1.1\r\n"),
+        "{callback}"
+    );
+    assert!(callback.ends_with("\r\n\r\nhello"), "{callback}");
+    assert_holds(
+        &callback,
+        &[
+            "X-Function-Status: 200",
+            "X-Function-Name: echo.openfaas-fn",
+            "X-Call-Id: mine",
+            "X-Seen-Method: POST",
+            "X-Seen-Uri: /a%20b?x=%26",
+            "X-Seen-Content-Type: text/csv",
+            "X-Seen-X-Call-Id: mine",
+            "X-Seen-X-Forwarded-Host: node:8080",
+            "Content-Length: 5",
+        ],
+    );
+    let duration = callback
+        .lines()
+        .find_map(|line| line.strip_prefix("X-Duration-Seconds: "));
+    assert!(duration.unwrap().parse::<f64>().unwrap() < 10.0);
+    it.until(|queue| queue["callbacks"] == 0 && queue["bytes"] == 0)
+        .await;
+    assert_eq!((it.files("waiting"), it.files("new")), (0, 0));
+    assert_eq!(it.invocations("echo").await, 1.0);
+}
+
+#[tokio::test]
+async fn a_call_without_an_id_gets_one_and_a_chunked_body_is_whole() {
+    let mut it = Fixture::new(&[("echo", "echo")], &[]).await;
+    let mut stream = TcpStream::connect(it.server.address).await.unwrap();
+    let body = "x".repeat(200_000);
+    let head = format!(
+        "POST /async-function/echo.openfaas-fn HTTP/1.1\r\nHost: n\r\n{}\r\nConnection: close\r\n\
+         Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n",
+        it.sink.header(),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 202 Accepted\r\n"), "{answer}");
+    let id = answer
+        .lines()
+        .find_map(|line| line.strip_prefix("X-Call-Id: "))
+        .unwrap();
+    // The answer is longer than what is kept in memory: it comes from a file.
+    let callback = it.sink.next().await;
+    assert_holds(&callback, &[&format!("X-Call-Id: {id}")]);
+    assert!(callback.ends_with(&body));
+    it.until(|queue| queue["callbacks"] == 0).await;
+    assert_eq!(it.files("new"), 0);
+}
+
+#[tokio::test]
+async fn what_cannot_be_called_is_refused_at_once() {
+    let variables = [
+        ("queue_body_limit", "1000"),
+        ("queue_private_callbacks", "false"),
+    ];
+    let it = Fixture::new(&[("echo", "echo")], &variables).await;
+    for (path, headers, length, status, reason) in [
+        (
+            "/async-function/nobody",
+            &[][..],
+            1,
+            404,
+            "no such function",
+        ),
+        ("/async-function/a%2fb", &[], 1, 404, "404 page not found"),
+        ("/async-function/", &[], 1, 404, "404 page not found"),
+        ("/async-function/echo", &[], 1001, 413, "1000 bytes"),
+        (
+            "/async-function/echo",
+            &["X-Callback-Url: :"],
+            1,
+            400,
+            "X-Callback-Url",
+        ),
+        (
+            "/async-function/echo",
+            &["X-Callback-Url: https://x.org/"],
+            1,
+            400,
+            "no TLS",
+        ),
+        (
+            "/async-function/echo",
+            &["X-Callback-Url: http://127.0.0.1:9/"],
+            1,
+            400,
+            "node itself",
+        ),
+    ] {
+        let answer = it.call(path, headers, &vec![b'x'; length]).await;
+        assert_eq!(answer.status, status, "{path} {headers:?}");
+        assert!(answer.text().contains(reason), "{}", answer.text());
+    }
+    for method in ["GET", "PUT", "DELETE"] {
+        let answer = it.server.open(method, "/async-function/echo", "").await;
+        assert_eq!(answer.status, 405, "{method}");
+    }
+    assert_eq!((it.files("waiting"), it.files("new")), (0, 0));
+    assert_eq!(it.invocations("echo").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_body_that_grows_past_its_limit_or_breaks_off_leaves_nothing() {
+    let it = Fixture::new(&[("echo", "echo")], &[("queue_body_limit", "300000")]).await;
+    let chunk = format!("{:x}\r\n{}\r\n", 100_000, "x".repeat(100_000));
+    let head = "POST /async-function/echo HTTP/1.1\r\nHost: n\r\nConnection: close\r\n\
+        Transfer-Encoding: chunked\r\n\r\n";
+    let mut stream = TcpStream::connect(it.server.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    for _ in 0..4 {
+        let _ = stream.write_all(chunk.as_bytes()).await;
+    }
+    let mut answer = vec![0; 20];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert!(answer.starts_with(b"HTTP/1.1 413 "));
+
+    let mut stream = TcpStream::connect(it.server.address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(chunk.as_bytes()).await.unwrap();
+    while it.files("new") == 0 {
+        time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(stream);
+    it.until(|queue| queue["bytes"] == 0).await;
+    assert_eq!((it.files("waiting"), it.files("new")), (0, 0));
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_and_takes_again() {
+    for (variable, value) in [("queue_max_messages", "3"), ("queue_max_size", "12Ki")] {
+        let it = Fixture::new(&[("echo", "echo")], &[(variable, value)]).await;
+        *it.memory.away.lock().unwrap() = true;
+        for expected in [202, 202, 202, 503] {
+            let answer = it.call("/async-function/echo", &[], b"").await;
+            assert_eq!(answer.status, expected, "{variable}: {}", answer.text());
+            if expected == 503 {
+                assert!(
+                    answer.text().contains("the queue is full"),
+                    "{}",
+                    answer.text()
+                );
+            }
+        }
+        *it.memory.away.lock().unwrap() = false;
+        it.until(|queue| queue["bytes"] == 0).await;
+        let answer = it.call("/async-function/echo", &[], b"").await;
+        assert_eq!(answer.status, 202);
+    }
+}
+
+#[tokio::test]
+async fn what_waited_for_the_engine_is_called_when_it_is_back() {
+    let mut it = Fixture::new(&[("echo", "echo")], &[]).await;
+    *it.memory.away.lock().unwrap() = true;
+    for number in 0..5 {
+        it.call_back("/async-function/echo", &format!("{number}"))
+            .await;
+    }
+    // The absence of the engine counts against nobody.
+    time::sleep(Duration::from_millis(1500)).await;
+    let queue = it.overview().await;
+    assert_eq!(
+        (&queue["depth"], &queue["dead"]),
+        (&5.into(), &Value::Array(vec![]))
+    );
+    assert_eq!(queue["functions"][0]["name"], "echo.openfaas-fn");
+    *it.memory.away.lock().unwrap() = false;
+    let mut bodies = Vec::new();
+    for _ in 0..5 {
+        bodies.push(it.sink.next().await.chars().last().unwrap());
+    }
+    bodies.sort_unstable();
+    assert_eq!(bodies, ['0', '1', '2', '3', '4']);
+}
+
+#[tokio::test]
+async fn what_a_function_answers_itself_is_handed_over_and_not_repeated() {
+    let functions = [("teapot", "teapot"), ("redirect", "redirect")];
+    let mut it = Fixture::new(&functions, &[]).await;
+    for (name, status) in [("teapot", 418), ("redirect", 302)] {
+        it.call_back(&format!("/async-function/{name}"), "").await;
+        let callback = it.sink.next().await;
+        assert_holds(&callback, &[&format!("X-Function-Status: {status}")]);
+        it.until(|queue| queue["callbacks"] == 0).await;
+        assert_eq!(it.invocations(name).await, 1.0);
+    }
+}
+
+/// Deploys a function with these annotations.
+async fn deploy(it: &Fixture, name: &str, image: &str, annotations: &[(&str, &str)]) {
+    let mut deployment = deployment(name, image);
+    let pairs = annotations.iter();
+    let pairs = pairs.map(|(key, value)| (format!("com.openfaas.retry.{key}"), value.to_string()));
+    deployment.annotations = Some(pairs.collect());
+    it.memory.deploy(&id(name), deployment, 1).await.unwrap();
+}
+
+const THREE_TIMES: [(&str, &str); 2] = [("attempts", "3"), ("min_wait", "50ms")];
+
+#[tokio::test]
+async fn failures_on_the_way_are_tried_again_and_end_with_the_dead() {
+    let mut it = Fixture::new(&[], &[]).await;
+    for (name, status, reason) in [
+        (
+            "full",
+            429,
+            "Concurrent request limit exceeded. (429 Too Many Requests)",
+        ),
+        ("broken", 502, "the answer broke off"),
+    ] {
+        deploy(&it, name, name, &THREE_TIMES).await;
+        let answer = it.call_back(&format!("/async-function/{name}"), "x").await;
+        let id = answer.header("x-call-id").unwrap();
+        let queue = it.until(|queue| queue["dead"][0].is_object()).await;
+        let dead = &queue["dead"][0];
+        assert_eq!(dead["id"], id);
+        assert_eq!(dead["function"], format!("{name}.openfaas-fn"));
+        assert_eq!(dead["attempts"], 3);
+        assert!(
+            dead["reason"].as_str().unwrap().starts_with(reason),
+            "{dead}"
+        );
+        assert!(dead["time"].as_str().unwrap().ends_with('Z'));
+        assert_eq!(
+            (&queue["depth"], &queue["inflight"]),
+            (&0.into(), &0.into())
+        );
+        assert_eq!(it.invocations(name).await, 3.0);
+        // Who waits for the answer hears of it, once.
+        let callback = it.sink.next().await;
+        assert_holds(&callback, &[&format!("X-Function-Status: {status}")]);
+        let path = format!("/system/queue/dead/{id}");
+        assert_eq!(it.server.admin("DELETE", &path, "").await.status, 202);
+        assert_eq!(it.server.admin("DELETE", &path, "").await.status, 404);
+        assert_eq!((it.files("waiting"), it.files("dead")), (0, 0));
+    }
+}
+
+#[tokio::test]
+async fn a_function_chooses_what_is_tried_again() {
+    let it = Fixture::new(&[], &[]).await;
+    let annotations = [&THREE_TIMES[..], &[("codes", "500, 418")]].concat();
+    deploy(&it, "tea", "teapot", &annotations).await;
+    it.call("/async-function/tea", &[], b"").await;
+    let queue = it.until(|queue| queue["dead"][0].is_object()).await;
+    let reason = queue["dead"][0]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("short and stout (418"), "{reason}");
+    assert_eq!(it.invocations("tea").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_replayed_with_all_it_had() {
+    let mut it = Fixture::new(&[], &[]).await;
+    deploy(&it, "f", "full", &THREE_TIMES).await;
+    let callback = it.sink.header();
+    let headers = ["X-Call-Id: a/b c", callback.as_str()];
+    it.call("/async-function/f/path?q", &headers, b"body").await;
+    it.until(|queue| queue["dead"][0]["id"] == "a/b c").await;
+    it.sink.next().await;
+
+    // It is there after a restart as well.
+    it.restart().await;
+    assert_eq!(it.overview().await["dead"][0]["attempts"], 3);
+    it.memory.delete(&id("f")).await.unwrap();
+    deploy(&it, "f", "echo", &[]).await;
+    let path = "/system/queue/dead/a%2Fb%20c";
+    assert_eq!(it.server.admin("POST", path, "").await.status, 202);
+    let callback = it.sink.next().await;
+    assert!(callback.ends_with("\r\n\r\nbody"));
+    assert_holds(
+        &callback,
+        &["X-Seen-Uri: /path?q", "X-Function-Status: 200"],
+    );
+    assert_eq!(it.server.admin("POST", path, "").await.status, 404);
+    it.until(|queue| queue["callbacks"] == 0).await;
+    assert_eq!((it.files("waiting"), it.files("dead")), (0, 0));
+}
+
+#[tokio::test]
+async fn a_function_that_is_replaced_meanwhile_is_waited_for() {
+    let mut it = Fixture::new(&[("echo", "echo")], &[]).await;
+    *it.memory.away.lock().unwrap() = true;
+    it.call_back("/async-function/echo", "x").await;
+    it.memory.forget(&id("echo"));
+    *it.memory.away.lock().unwrap() = false;
+    assert!(it.sink.is_quiet(Duration::from_millis(1500)).await);
+    deploy(&it, "echo", "echo", &[]).await;
+    assert!(it.sink.next().await.ends_with("x"));
+}
+
+#[tokio::test]
+async fn the_dead_are_bounded_and_the_oldest_goes() {
+    let it = Fixture::new(&[], &[("queue_max_dead", "2")]).await;
+    deploy(&it, "full", "full", &[("attempts", "1")]).await;
+    for call in ["1", "2", "3"] {
+        let header = format!("X-Call-Id: {call}");
+        it.call("/async-function/full", &[&header], b"").await;
+        it.until(|queue| {
+            let dead = queue["dead"].as_array().unwrap();
+            dead.last().is_some_and(|dead| dead["id"] == call)
+        })
+        .await;
+    }
+    let queue = it
+        .until(|queue| queue["dead"].as_array().unwrap().len() == 2)
+        .await;
+    assert_eq!(queue["dead"][0]["id"], "2");
+}
+
+#[tokio::test]
+async fn a_callback_that_fails_is_tried_again_and_no_redirect_is_followed() {
+    let mut it = Fixture::new(&[("echo", "echo")], &[]).await;
+    it.sink = Sink::new(&[500, 200]).await;
+    it.call_back("/async-function/echo", "x").await;
+    assert!(it.sink.next().await.ends_with("x"));
+    assert!(it.sink.next().await.ends_with("x"));
+    it.until(|queue| queue["callbacks"] == 0).await;
+
+    for statuses in [&[302][..], &[404]] {
+        it.sink = Sink::new(statuses).await;
+        it.call_back("/async-function/echo", "x").await;
+        it.sink.next().await;
+        it.until(|queue| queue["callbacks"] == 0).await;
+        assert!(it.sink.is_quiet(Duration::from_millis(100)).await);
+    }
+    // The function itself was called once for each.
+    assert_eq!(it.invocations("echo").await, 3.0);
+}
+
+#[tokio::test]
+async fn a_slow_function_does_not_hold_up_the_others() {
+    let functions = [("slow", "slow"), ("echo", "echo")];
+    let mut it = Fixture::new(&functions, &[("max_inflight", "2")]).await;
+    for _ in 0..4 {
+        it.call("/async-function/slow", &[], b"").await;
+    }
+    let queue = it.until(|queue| queue["inflight"] == 1).await;
+    assert_eq!(queue["depth"], 3);
+    let start = Instant::now();
+    it.call_back("/async-function/echo", "x").await;
+    it.sink.next().await;
+    assert!(start.elapsed() < Duration::from_millis(1500));
+
+    let metrics = request(it.server.metrics, "GET", "/metrics", &[], b"").await;
+    let metrics = metrics.text();
+    for line in [
+        "gateway_queue_depth{function_name=\"slow.openfaas-fn\"} 3",
+        "gateway_queue_inflight{function_name=\"slow.openfaas-fn\"} 1",
+        "gateway_queue_dead 0",
+    ] {
+        assert!(metrics.contains(line), "no {line} in {metrics}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_without_replicas_is_started() {
+    let mut it = Fixture::new(&[("echo", "late-echo")], &[]).await;
+    it.memory.scale(&id("echo"), 0).await.unwrap();
+    it.call_back("/async-function/echo", "x").await;
+    assert!(it.sink.next().await.ends_with("x"));
+}
+
+#[tokio::test]
+async fn the_queue_is_for_those_with_the_password() {
+    let it = Fixture::new(&[], &[]).await;
+    for (method, path) in [
+        ("GET", "/system/queue"),
+        ("POST", "/system/queue/dead/1"),
+        ("DELETE", "/system/queue/dead/1"),
+    ] {
+        assert_eq!(it.server.open(method, path, "").await.status, 401, "{path}");
+    }
+    let answer = request(
+        it.server.address,
+        "PUT",
+        "/system/queue",
+        &[AUTHORIZATION],
+        b"",
+    )
+    .await;
+    assert_eq!(answer.status, 405);
+}
+
+#[tokio::test]
+async fn without_a_queue_there_are_no_asynchronous_calls() {
+    let server = start(Arc::new(Memory::default()), &[]).await;
+    let answer = server.open("POST", "/async-function/echo", "x").await;
+    assert_eq!(
+        (answer.status, answer.text()),
+        (404, "404 page not found\n")
+    );
+    assert_eq!(server.admin("GET", "/system/queue", "").await.status, 404);
+}
+
+/// What was in flight when the gateway ended is called again.
+#[test]
+fn a_gateway_that_ends_in_the_middle_of_a_call_makes_it_again() {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(1).enable_all().build().unwrap()
+    };
+    // The functions and the receiver outlive the gateway.
+    let outer = runtime();
+    let (memory, state, mut sink) = outer.block_on(async {
+        let it = Fixture::new(&[("slow", "slow")], &[("basic_auth", "false")]).await;
+        (it.memory, it.state, it.sink)
+    });
+    let first = runtime();
+    first.block_on(async {
+        let server = serve(&memory, state.path(), &[("basic_auth", "false")]).await;
+        let header = sink.header();
+        let answer = request(
+            server.address,
+            "POST",
+            "/async-function/slow",
+            &[&header],
+            b"x",
+        )
+        .await;
+        assert_eq!(answer.status, 202);
+        while server.open("GET", "/system/queue", "").await.json()["inflight"] == 0 {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    first.shutdown_background();
+    outer.block_on(async {
+        let _server = serve(&memory, state.path(), &[]).await;
+        assert!(sink.next().await.ends_with("late"));
+    });
+}
