@@ -26,7 +26,10 @@ use tokio::{
 use tokio_util::io::ReaderStream;
 use url::{Host, Url};
 
-use super::{message::CALL_ID, store::Draft};
+use super::{
+    message::CALL_ID,
+    store::{CHUNK, Draft},
+};
 
 /// Pauses between the attempts, of which there is one more.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(5)];
@@ -233,7 +236,10 @@ impl Target {
             Content::Memory(bytes) => (Body::from(bytes.clone()), bytes.len() as u64),
             Content::File(draft) => {
                 let file = tokio::fs::File::open(draft.path()).await?;
-                (Body::from_stream(ReaderStream::new(file)), draft.length())
+                (
+                    Body::from_stream(ReaderStream::with_capacity(file, CHUNK)),
+                    draft.length(),
+                )
             }
         };
         let mut path = self.url.path().to_owned();

@@ -157,7 +157,7 @@ impl Schedule {
         let chosen = self
             .lanes
             .iter_mut()
-            .filter(|(_, lane)| !lane.ready.is_empty() && !(last && lane.inflight > 0))
+            .filter(|(_, lane)| !lane.ready.is_empty() && (!last || lane.inflight == 0))
             .min_by_key(|(_, lane)| (lane.inflight, lane.turn));
         if let Some((function, lane)) = chosen
             && let Some((seq, failures)) = lane.ready.pop_first()

@@ -19,8 +19,8 @@ use super::{
     message::{Head, Message},
 };
 
-/// As much of a body is kept in memory before it is written.
-const CHUNK: usize = 64 << 10;
+/// As much of a body is in memory at a time.
+pub(super) const CHUNK: usize = 64 << 10;
 /// What a filesystem gives a file of any size.
 const BLOCK: u64 = 4 << 10;
 
@@ -88,7 +88,7 @@ impl Store {
             root: root.to_owned(),
             disk,
         };
-        let (new, waiting, dead) = (store.new(), store.waiting(), store.dead());
+        let (new, waiting, dead) = (store.unfinished(), store.waiting(), store.dead());
         for folder in [&new, &waiting, &dead] {
             let mut builder = fs::DirBuilder::new();
             builder.recursive(true).mode(0o700).create(folder)?;
@@ -150,7 +150,7 @@ impl Store {
         Ok((store, found))
     }
 
-    fn new(&self) -> PathBuf {
+    fn unfinished(&self) -> PathBuf {
         self.root.join("new")
     }
 
@@ -272,7 +272,7 @@ impl Draft {
     pub(super) fn new(store: &Arc<Store>, name: &str) -> Self {
         Self {
             store: Arc::clone(store),
-            path: store.new().join(name),
+            path: store.unfinished().join(name),
             buffer: Vec::new(),
             written: 0,
             there: false,

@@ -20,7 +20,7 @@ use super::{
     message::Message,
     policy::Policy,
     schedule::{End, Next, Ticket},
-    store::Draft,
+    store::{CHUNK, Draft},
 };
 use crate::provider::{Error, Result};
 
@@ -165,7 +165,7 @@ async fn attempt(queue: &Arc<Queue>, caller: &impl Caller, ticket: &Ticket) -> O
         0 => Body::empty(),
         _ => {
             let file = tokio::fs::File::from_std(file);
-            Body::from_stream(ReaderStream::new(file.take(length)))
+            Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK))
         }
     };
     let request = match head.request(body, length) {

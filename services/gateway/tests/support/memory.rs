@@ -141,7 +141,12 @@ async fn answer(image: Arc<str>, request: Request) -> Response {
             .into_response(),
         "broken" => {
             let parts = [Ok("half"), Err(std::io::Error::other("broken"))];
-            Body::from_stream(futures_util::stream::iter(parts)).into_response()
+            let stream = futures_util::stream::iter(parts);
+            let stream = futures_util::StreamExt::then(stream, async |item| {
+                time::sleep(Duration::from_millis(20)).await;
+                item
+            });
+            Body::from_stream(stream).into_response()
         }
         "slow" => {
             time::sleep(Duration::from_secs(2)).await;
