@@ -26,7 +26,7 @@ use crate::{
     scale::Starter,
 };
 
-pub use self::queue::work;
+pub use self::queue::{tick, work};
 
 /// Who sent a request; the server puts it into the request's extensions.
 #[derive(Clone, Copy, Debug)]

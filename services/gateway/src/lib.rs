@@ -7,6 +7,7 @@
 pub mod api;
 pub mod auth;
 pub mod config;
+mod cron;
 mod files;
 mod metrics;
 pub mod model;

@@ -115,7 +115,8 @@ async fn run(config: Config) -> Result<(), String> {
             config.read_timeout,
             until(stopped.clone()),
         ),
-        api::work(gateway, until(stopped)),
+        api::work(Arc::clone(&gateway), until(stopped.clone())),
+        api::tick(gateway, until(stopped)),
     );
     Ok(())
 }

@@ -3,7 +3,6 @@
 mod support;
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,169 +10,16 @@ use std::{
 use gateway::provider::Provider;
 use serde_json::Value;
 use support::{
-    client::{AUTHORIZATION, Answer, Server, request, start},
-    deployment, id,
+    client::{AUTHORIZATION, request, start},
+    id,
     memory::Memory,
+    queue::{Fixture, Sink, assert_holds, serve},
 };
-use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    sync::mpsc,
+    net::TcpStream,
     time,
 };
-
-/// A gateway with a queue, and whoever takes its callbacks.
-struct Fixture {
-    memory: Arc<Memory>,
-    server: Server,
-    state: TempDir,
-    sink: Sink,
-}
-
-impl Fixture {
-    async fn new(functions: &[(&str, &str)], variables: &[(&str, &str)]) -> Self {
-        let memory = Arc::new(Memory::default());
-        for (name, image) in functions {
-            let deployment = deployment(name, image);
-            memory.deploy(&id(name), deployment, 1).await.unwrap();
-        }
-        let state = tempfile::tempdir().unwrap();
-        let server = serve(&memory, state.path(), variables).await;
-        Self {
-            memory,
-            server,
-            state,
-            sink: Sink::new(&[200]).await,
-        }
-    }
-
-    /// The same folder and functions behind a new gateway.
-    async fn restart(&mut self) {
-        self.server = serve(&self.memory, self.state.path(), &[]).await;
-    }
-
-    async fn call(&self, path: &str, headers: &[&str], body: &[u8]) -> Answer {
-        request(self.server.address, "POST", path, headers, body).await
-    }
-
-    /// A call whose answer goes to the sink.
-    async fn call_back(&self, path: &str, body: &str) -> Answer {
-        let header = self.sink.header();
-        self.call(path, &[&header], body.as_bytes()).await
-    }
-
-    async fn overview(&self) -> Value {
-        self.server.admin("GET", "/system/queue", "").await.json()
-    }
-
-    /// Waits until the queue is as `done` wants it.
-    async fn until(&self, done: impl Fn(&Value) -> bool) -> Value {
-        let start = Instant::now();
-        loop {
-            let overview = self.overview().await;
-            if done(&overview) {
-                return overview;
-            }
-            assert!(start.elapsed() < Duration::from_secs(20), "{overview}");
-            time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    fn files(&self, folder: &str) -> usize {
-        let folder = self.state.path().join("queue").join(folder);
-        std::fs::read_dir(folder).unwrap().count()
-    }
-
-    async fn invocations(&self, name: &str) -> f64 {
-        let path = format!("/system/function/{name}");
-        let status = self.server.admin("GET", &path, "").await.json();
-        status["invocationCount"].as_f64().unwrap_or_default()
-    }
-}
-
-async fn serve(memory: &Arc<Memory>, state: &Path, variables: &[(&str, &str)]) -> Server {
-    let state = state.to_str().unwrap();
-    let mut all = vec![
-        ("state_path", state),
-        ("scale_from_zero", "true"),
-        ("queue_private_callbacks", "true"),
-    ];
-    all.retain(|(name, _)| !variables.iter().any(|(other, _)| other == name));
-    all.extend_from_slice(variables);
-    start(Arc::clone(memory), &all).await
-}
-
-/// Takes callbacks, and answers them with these statuses in turn.
-struct Sink {
-    port: u16,
-    taken: mpsc::UnboundedReceiver<String>,
-}
-
-impl Sink {
-    async fn new(statuses: &'static [u16]) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let (sender, taken) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            for status in statuses.iter().cycle() {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let _ = sender.send(read_request(&mut stream).await);
-                let answer = format!(
-                    "HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:{port}/moved\r\n\
-                     Content-Length: 0\r\nConnection: close\r\n\r\n"
-                );
-                let _ = stream.write_all(answer.as_bytes()).await;
-            }
-        });
-        Self { port, taken }
-    }
-
-    fn header(&self) -> String {
-        format!("X-Callback-Url: http://127.0.0.1:{}/sink?a=b", self.port)
-    }
-
-    /// The next callback, head and body.
-    async fn next(&mut self) -> String {
-        let next = time::timeout(Duration::from_secs(20), self.taken.recv());
-        next.await.expect("no callback came").unwrap()
-    }
-
-    async fn is_quiet(&mut self, period: Duration) -> bool {
-        time::timeout(period, self.taken.recv()).await.is_err()
-    }
-}
-
-async fn read_request(stream: &mut TcpStream) -> String {
-    let mut bytes = Vec::new();
-    loop {
-        let mut buffer = [0; 65536];
-        let count = stream.read(&mut buffer).await.unwrap();
-        bytes.extend_from_slice(&buffer[..count]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length = head
-                .lines()
-                .find_map(|line| line.strip_prefix("Content-Length: "))
-                .map_or(0, |length| length.parse().unwrap());
-            if body.len() >= length {
-                return text;
-            }
-        }
-        assert!(count > 0, "a callback broke off: {text}");
-    }
-}
-
-#[track_caller]
-fn assert_holds(callback: &str, lines: &[&str]) {
-    let (head, _) = callback.split_once("\r\n\r\n").unwrap();
-    for line in lines {
-        assert!(
-            head.lines().any(|found| found.eq_ignore_ascii_case(line)),
-            "no line {line:?} in {callback}"
-        );
-    }
-}
 
 #[tokio::test]
 async fn a_call_is_accepted_passed_on_and_its_answer_handed_over() {
@@ -394,15 +240,6 @@ async fn what_a_function_answers_itself_is_handed_over_and_not_repeated() {
     }
 }
 
-/// Deploys a function with these annotations.
-async fn deploy(it: &Fixture, name: &str, image: &str, annotations: &[(&str, &str)]) {
-    let mut deployment = deployment(name, image);
-    let pairs = annotations.iter();
-    let pairs = pairs.map(|(key, value)| (format!("com.openfaas.retry.{key}"), value.to_string()));
-    deployment.annotations = Some(pairs.collect());
-    it.memory.deploy(&id(name), deployment, 1).await.unwrap();
-}
-
 const THREE_TIMES: [(&str, &str); 2] = [("attempts", "3"), ("min_wait", "50ms")];
 
 #[tokio::test]
@@ -416,7 +253,7 @@ async fn failures_on_the_way_are_tried_again_and_end_with_the_dead() {
         ),
         ("broken", 502, "the answer broke off"),
     ] {
-        deploy(&it, name, name, &THREE_TIMES).await;
+        it.deploy(name, name, &THREE_TIMES).await;
         let answer = it.call_back(&format!("/async-function/{name}"), "x").await;
         let id = answer.header("x-call-id").unwrap();
         let queue = it.until(|queue| queue["dead"][0].is_object()).await;
@@ -448,7 +285,7 @@ async fn failures_on_the_way_are_tried_again_and_end_with_the_dead() {
 async fn a_function_chooses_what_is_tried_again() {
     let it = Fixture::new(&[], &[]).await;
     let annotations = [&THREE_TIMES[..], &[("codes", "500, 418")]].concat();
-    deploy(&it, "tea", "teapot", &annotations).await;
+    it.deploy("tea", "teapot", &annotations).await;
     it.call("/async-function/tea", &[], b"").await;
     let queue = it.until(|queue| queue["dead"][0].is_object()).await;
     let reason = queue["dead"][0]["reason"].as_str().unwrap();
@@ -459,7 +296,7 @@ async fn a_function_chooses_what_is_tried_again() {
 #[tokio::test]
 async fn a_dead_letter_is_replayed_with_all_it_had() {
     let mut it = Fixture::new(&[], &[]).await;
-    deploy(&it, "f", "full", &THREE_TIMES).await;
+    it.deploy("f", "full", &THREE_TIMES).await;
     let callback = it.sink.header();
     let headers = ["X-Call-Id: a/b c", callback.as_str()];
     it.call("/async-function/f/path?q", &headers, b"body").await;
@@ -470,7 +307,7 @@ async fn a_dead_letter_is_replayed_with_all_it_had() {
     it.restart().await;
     assert_eq!(it.overview().await["dead"][0]["attempts"], 3);
     it.memory.delete(&id("f")).await.unwrap();
-    deploy(&it, "f", "echo", &[]).await;
+    it.deploy("f", "echo", &[]).await;
     let path = "/system/queue/dead/a%2Fb%20c";
     assert_eq!(it.server.admin("POST", path, "").await.status, 202);
     let callback = it.sink.next().await;
@@ -492,14 +329,14 @@ async fn a_function_that_is_replaced_meanwhile_is_waited_for() {
     it.memory.forget(&id("echo"));
     *it.memory.away.lock().unwrap() = false;
     assert!(it.sink.is_quiet(Duration::from_millis(1500)).await);
-    deploy(&it, "echo", "echo", &[]).await;
+    it.deploy("echo", "echo", &[]).await;
     assert!(it.sink.next().await.ends_with("x"));
 }
 
 #[tokio::test]
 async fn the_dead_are_bounded_and_the_oldest_goes() {
     let it = Fixture::new(&[], &[("queue_max_dead", "2")]).await;
-    deploy(&it, "full", "full", &[("attempts", "1")]).await;
+    it.deploy("full", "full", &[("attempts", "1")]).await;
     for call in ["1", "2", "3"] {
         let header = format!("X-Call-Id: {call}");
         it.call("/async-function/full", &[&header], b"").await;

@@ -10,7 +10,8 @@ use axum::{
 
 use super::{Gateway, Remote, json_answer, not_found};
 use crate::{
-    model::FunctionId,
+    cron,
+    model::{FunctionId, FunctionStatus},
     provider::{Error, Provider, Result},
     proxy,
     queue::{self, Caller, DeadError, Head, Policy, Queue, Refusal},
@@ -39,6 +40,17 @@ impl<P: Provider> Caller for Gateway<P> {
     async fn call(&self, request: Request) -> Response {
         // Who asked is in the headers already.
         self.pass_on(request).await
+    }
+}
+
+/// Calls functions by the clock until `stop` is done.
+pub async fn tick<P: Provider>(gateway: Arc<Gateway<P>>, stop: impl Future) {
+    cron::run(gateway, stop).await;
+}
+
+impl<P: Provider> cron::Functions for Gateway<P> {
+    async fn list(&self) -> Result<Vec<FunctionStatus>> {
+        self.provider.list().await
     }
 }
 

@@ -8,14 +8,16 @@ mod callback;
 mod disk;
 mod limits;
 mod message;
+mod overview;
 mod policy;
+mod refusal;
 mod schedule;
 mod store;
 mod worker;
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt, fs, io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime},
@@ -23,7 +25,6 @@ use std::{
 
 use axum::body::Body;
 use http_body_util::BodyExt;
-use serde::Serialize;
 use tokio::{
     sync::{Notify, Semaphore},
     time,
@@ -31,7 +32,9 @@ use tokio::{
 
 pub use limits::Limits;
 pub(crate) use message::Head;
+pub(crate) use overview::Overview;
 pub(crate) use policy::Policy;
+pub(crate) use refusal::{DeadError, Refusal};
 pub(crate) use worker::{Caller, run};
 
 use self::{
@@ -84,96 +87,6 @@ struct Stored {
     /// The failures that the name of its file has.
     failures: u32,
     size: u64,
-}
-
-/// Why a request is not taken in.
-#[derive(Debug)]
-pub(crate) enum Refusal {
-    /// The body is longer than this.
-    TooLarge(u64),
-    /// As much waits as may.
-    Full(String),
-    /// The body did not arrive.
-    Incomplete(String),
-    /// There is no room on the disk.
-    NoSpace,
-    /// It could not be stored.
-    Failed(io::Error),
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge(limit) => write!(
-                f,
-                "the body is longer than the {limit} bytes that an asynchronous call may have; \
-                 call /function/ instead"
-            ),
-            Self::Full(what) => write!(
-                f,
-                "the queue is full: {what}; wait until functions have answered"
-            ),
-            Self::Incomplete(reason) => write!(f, "the body did not arrive: {reason}"),
-            Self::NoSpace => f.write_str(
-                "the disk of the node is full: the request is not queued; remove what it does not \
-                 need, such as images",
-            ),
-            Self::Failed(error) => write!(f, "Error queuing request: {error}"),
-        }
-    }
-}
-
-impl From<io::Error> for Refusal {
-    fn from(error: io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
-            _ => Self::Failed(error),
-        }
-    }
-}
-
-/// What `/system/queue` tells.
-#[derive(Debug, Serialize)]
-pub(crate) struct Overview {
-    /// Requests that wait.
-    depth: usize,
-    /// Requests that are being called.
-    inflight: usize,
-    /// Requests that were answered, with the answer on its way to a callback.
-    callbacks: usize,
-    /// What all of them take of the disk.
-    bytes: u64,
-    pub(crate) functions: Vec<FunctionLoad>,
-    pub(crate) dead: Vec<DeadLetter>,
-}
-
-/// The messages of one function.
-#[derive(Debug, Serialize)]
-pub(crate) struct FunctionLoad {
-    pub(crate) name: String,
-    pub(crate) depth: usize,
-    pub(crate) inflight: usize,
-}
-
-/// A message that was given up.
-#[derive(Debug, Serialize)]
-pub(crate) struct DeadLetter {
-    id: String,
-    function: String,
-    reason: String,
-    attempts: u32,
-    time: String,
-}
-
-/// Why nothing was done with a dead letter.
-#[derive(Debug)]
-pub(crate) enum DeadError {
-    /// There is none of that name.
-    NotFound,
-    /// It cannot be called again.
-    Damaged,
-    /// The disk did not do it.
-    Failed(io::Error),
 }
 
 impl Queue {
@@ -278,37 +191,7 @@ impl Queue {
 
     /// What there is.
     pub(crate) fn overview(&self) -> Overview {
-        let state = self.state();
-        let functions: Vec<_> = state
-            .schedule
-            .loads()
-            .into_iter()
-            .map(|load| FunctionLoad {
-                name: load.function.to_string(),
-                depth: load.depth,
-                inflight: load.inflight,
-            })
-            .collect();
-        let depth = functions.iter().map(|function| function.depth).sum();
-        let inflight = functions.iter().map(|function| function.inflight).sum();
-        Overview {
-            depth,
-            inflight,
-            callbacks: state.stored.len().saturating_sub(depth + inflight),
-            bytes: state.bytes,
-            functions,
-            dead: state
-                .dead
-                .values()
-                .map(|dead| DeadLetter {
-                    id: dead.id.clone(),
-                    function: dead.function.clone(),
-                    reason: dead.why.reason.clone(),
-                    attempts: dead.why.attempts,
-                    time: dead.why.time.clone(),
-                })
-                .collect(),
-        }
+        Overview::of(&self.state())
     }
 
     /// Lets the dead letters of this id be called again.

@@ -65,6 +65,10 @@ pub(crate) async fn start<P: Provider>(provider: Arc<P>, variables: &[(&str, &st
         Arc::clone(&gateway),
         std::future::pending::<()>(),
     ));
+    tokio::spawn(api::tick(
+        Arc::clone(&gateway),
+        std::future::pending::<()>(),
+    ));
     let address = listen(api::router(Arc::clone(&gateway)), config.read_timeout).await;
     let metrics = listen(api::metrics_router(gateway), config.read_timeout).await;
     Server { address, metrics }

@@ -4,6 +4,7 @@
 
 pub(crate) mod client;
 pub(crate) mod memory;
+pub(crate) mod queue;
 
 use gateway::model::{FunctionDeployment, FunctionId};
 
