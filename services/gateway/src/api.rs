@@ -1,6 +1,11 @@
 //! The routes.
 
+mod alert;
 mod functions;
+mod logs;
+mod namespaces;
+mod request;
+mod secrets;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -10,7 +15,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
 use serde_json::json;
@@ -19,6 +24,7 @@ use crate::{
     auth::Credentials,
     config::Config,
     metrics::Metrics,
+    namespaces::Namespaces,
     provider::{Error, Provider},
     proxy::Proxy,
     scale::Starter,
@@ -35,7 +41,7 @@ pub struct Gateway<P> {
     proxy: Proxy,
     metrics: Metrics,
     credentials: Option<Credentials>,
-    namespace: String,
+    namespaces: Namespaces,
 }
 
 impl<P: Provider> Gateway<P> {
@@ -58,7 +64,7 @@ impl<P: Provider> Gateway<P> {
             ),
             metrics: Metrics::new().map_err(|error| error.to_string())?,
             credentials,
-            namespace: config.namespace.clone(),
+            namespaces: Namespaces::load(&config.namespace, &config.state),
         })
     }
 }
@@ -66,6 +72,12 @@ impl<P: Provider> Gateway<P> {
 /// The API and the functions.
 pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
     let guard = || middleware::from_fn_with_state(Arc::clone(&gateway), authenticate::<P>);
+    // Old clients name it in the body only.
+    let namespace = || {
+        post(namespaces::create::<P>)
+            .put(namespaces::update::<P>)
+            .delete(namespaces::delete::<P>)
+    };
     let system = Router::new()
         .route(
             "/functions",
@@ -76,6 +88,18 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         )
         .route("/function/{name}", get(functions::status::<P>))
         .route("/scale-function/{name}", post(functions::scale::<P>))
+        .route("/alert", post(alert::receive::<P>))
+        .route(
+            "/secrets",
+            get(secrets::list::<P>)
+                .post(secrets::create::<P>)
+                .put(secrets::replace::<P>)
+                .delete(secrets::delete::<P>),
+        )
+        .route("/namespaces", get(namespaces::list::<P>))
+        .route("/namespace/", namespace())
+        .route("/namespace/{name}", namespace().get(namespaces::get::<P>))
+        .route("/logs", get(logs::show::<P>))
         .route("/info", get(info::<P>))
         .fallback(not_found)
         .layer(guard());
@@ -88,6 +112,7 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
     Router::new()
         .nest("/system", system)
         .merge(portal)
+        .route("/", get(async || Redirect::temporary("/ui/")))
         .route("/healthz", get(health::<P>))
         .route("/function/{*rest}", any(invoke::<P>))
         .fallback(not_found)

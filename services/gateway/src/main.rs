@@ -19,6 +19,9 @@ use tokio::{
     sync::watch,
 };
 
+/// The folder of the functions' secrets in the gateway's state.
+const SECRETS: &str = "function-secrets";
+
 fn main() -> ExitCode {
     let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
         eprintln!("gateway: {error}; going on as if nothing were set");
@@ -61,7 +64,10 @@ async fn run(config: Config) -> Result<(), String> {
         .basic_auth
         .then(|| Credentials::load_or_make(&config.secrets))
         .transpose()?;
-    let provider = Arc::new(DockerProvider::new(&config.docker_socket));
+    let provider = Arc::new(DockerProvider::new(
+        &config.docker_socket,
+        &config.state.join(SECRETS),
+    ));
     let gateway = Arc::new(Gateway::new(Arc::clone(&provider), &config, credentials)?);
     let listener = server::listen(config.address, config.port).await?;
     let metrics_listener = server::listen(config.address, config.metrics_port).await?;

@@ -18,8 +18,9 @@ use tokio::{
 use watchdog::contract;
 
 use crate::{
-    model::{self, FunctionId},
+    model::FunctionId,
     provider::{Error, Provider, Result},
+    scaling::limits,
 };
 
 /// How long a function may take from its start to its first answer.
@@ -106,7 +107,7 @@ async fn start(provider: &impl Provider, id: &FunctionId) -> Result<()> {
         let status = provider.status(id).await?;
         if status.replicas == 0 {
             provider
-                .scale(id, model::minimum(status.labels.as_ref()))
+                .scale(id, limits::minimum(status.labels.as_ref()))
                 .await?;
         } else {
             // It is wanted, and between two starts.

@@ -8,19 +8,17 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use super::{Gateway, json_answer};
+use super::{
+    Gateway, json_answer,
+    request::{Namespaced, read},
+};
 use crate::{
     model::{self, DeleteRequest, FunctionDeployment, FunctionId, ScaleRequest},
     provider::{Error, Provider, Result},
+    scaling::limits::Limits,
 };
-
-/// The namespace, which clients put into the query or into the body.
-#[derive(Debug, Deserialize)]
-pub(super) struct Namespaced {
-    namespace: Option<String>,
-}
 
 type Shared<P> = State<Arc<Gateway<P>>>;
 
@@ -39,13 +37,23 @@ pub(super) async fn list<P: Provider>(
     Ok(json_answer(&functions))
 }
 
+/// What is asked of one function.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatusQuery {
+    namespace: Option<String>,
+    usage: Option<String>,
+}
+
 pub(super) async fn status<P: Provider>(
     State(gateway): Shared<P>,
     Path(name): Path<String>,
-    Query(query): Query<Namespaced>,
+    Query(query): Query<StatusQuery>,
 ) -> Result<Response> {
     let id = gateway.id(&name, &[&query.namespace]);
     let mut function = gateway.provider.status(&id).await?;
+    if matches!(query.usage.as_deref(), Some("1" | "true")) && function.available_replicas > 0 {
+        function.usage = Some(gateway.provider.usage(&id).await?);
+    }
     let counts = gateway.metrics.invocations();
     function.invocation_count = counts.get(&id.to_string()).copied().unwrap_or_default();
     Ok(json_answer(&function))
@@ -110,16 +118,7 @@ pub(super) async fn scale<P: Provider>(
 const MAX_REPLICAS: u32 = 100;
 
 impl<P: Provider> Gateway<P> {
-    /// The first namespace that is named.
-    fn namespace_of(&self, named: &[&Option<String>]) -> String {
-        named
-            .iter()
-            .find_map(|name| name.as_deref().filter(|name| !name.is_empty()))
-            .unwrap_or(&self.namespace)
-            .to_owned()
-    }
-
-    fn id(&self, name: &str, named: &[&Option<String>]) -> FunctionId {
+    pub(super) fn id(&self, name: &str, named: &[&Option<String>]) -> FunctionId {
         FunctionId::parse(name, &self.namespace_of(named))
     }
 
@@ -130,10 +129,7 @@ impl<P: Provider> Gateway<P> {
         body: &[u8],
     ) -> Result<(FunctionId, FunctionDeployment)> {
         let deployment: FunctionDeployment = read(body)?;
-        let namespace = self.namespace_of(&[&deployment.namespace, &query.namespace]);
-        if namespace != self.namespace {
-            return Err(Error::Invalid("namespace not valid".to_owned()));
-        }
+        let namespace = self.known_namespace(&[&deployment.namespace, &query.namespace])?;
         if !model::is_name(&deployment.service) {
             return Err(Error::Invalid(format!(
                 "service: \"{}\" cannot be the name of a function: use at most 63 of a-z, 0-9 and \"-\", with a letter or digit at both ends",
@@ -143,18 +139,14 @@ impl<P: Provider> Gateway<P> {
         if deployment.image.trim().is_empty() {
             return Err(Error::Invalid("image: no image is named".to_owned()));
         }
-        if deployment.minimum() > MAX_REPLICAS {
+        let limits = Limits::of(deployment.labels.as_ref()).map_err(Error::Invalid)?;
+        if limits.max > MAX_REPLICAS {
             return Err(Error::Invalid(format!(
-                "labels: com.openfaas.scale.min is more than the {MAX_REPLICAS} replicas that a function may have"
+                "labels: com.openfaas.scale.min and com.openfaas.scale.max are at most the {MAX_REPLICAS} replicas that a function may have"
             )));
         }
         Ok((FunctionId::new(&deployment.service, &namespace), deployment))
     }
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body)
-        .map_err(|error| Error::Invalid(format!("cannot read the request: {error}")))
 }
 
 /// Does the work to its end, even when the caller goes.

@@ -4,7 +4,12 @@ pub mod docker;
 
 use std::{fmt, net::SocketAddr, path::Path};
 
-use crate::model::{FunctionDeployment, FunctionId, FunctionStatus};
+use futures_util::stream::BoxStream;
+
+use crate::model::{FunctionDeployment, FunctionId, FunctionStatus, Usage, logs};
+
+/// Lines of a function's log, as they come.
+pub type Lines = BoxStream<'static, Result<logs::Line>>;
 
 /// What keeps functions, and runs their replicas.
 ///
@@ -19,6 +24,11 @@ use crate::model::{FunctionDeployment, FunctionId, FunctionStatus};
 ///   zero stays there.
 /// - Operations on one function do not overlap: the provider puts them in order.
 /// - An operation that fails leaves the function as it was.
+/// - A secret is known by its namespace and name, and never told again. A
+///   function sees those that its deployment names, each as the file
+///   `/var/openfaas/secrets/NAME`, to the byte and for every user; a secret that
+///   is replaced is replaced there too. A deployment that names one which is
+///   not there is refused.
 /// - Any operation may say [`Error::Unavailable`] at any time, and works again
 ///   by itself once what it needs is back.
 pub trait Provider: Send + Sync + 'static {
@@ -65,6 +75,41 @@ pub trait Provider: Send + Sync + 'static {
     /// [`endpoints`](Provider::endpoints) remembers may be out of date.
     fn distrust(&self, id: &FunctionId);
 
+    /// What the running replicas use together. It takes a while to measure.
+    fn usage(&self, id: &FunctionId) -> impl Future<Output = Result<Usage>> + Send;
+
+    /// What the replicas wrote. With `follow` it goes on with replicas that
+    /// start later, and ends when the function, or what runs it, goes.
+    fn logs(
+        &self,
+        id: &FunctionId,
+        query: &logs::Query,
+    ) -> impl Future<Output = Result<Lines>> + Send;
+
+    /// The names of a namespace's secrets, in order.
+    fn secrets(&self, namespace: &str) -> impl Future<Output = Result<Vec<String>>> + Send;
+
+    /// Keeps a secret. One that is there already is [`Error::Exists`].
+    fn create_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        value: &[u8],
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Gives a secret another value, also where functions see it.
+    fn replace_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        value: &[u8],
+    ) -> impl Future<Output = Result<()>> + Send;
+
+    /// Forgets a secret. Functions that have it keep it until they are deployed
+    /// anew.
+    fn delete_secret(&self, namespace: &str, name: &str)
+    -> impl Future<Output = Result<()>> + Send;
+
     /// Whether an image needs not be fetched.
     fn has_image(&self, image: &str) -> impl Future<Output = Result<bool>> + Send;
 
@@ -86,7 +131,7 @@ pub struct About {
 /// Why an operation was not done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Error {
-    /// There is no such function.
+    /// There is no such function or secret.
     NotFound,
     /// There is one already.
     Exists,

@@ -9,6 +9,7 @@ use gateway::{
     provider::Provider,
     server,
 };
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -21,6 +22,8 @@ pub(crate) const AUTHORIZATION: &str = "Authorization: Basic YWRtaW46c2VjcmV0";
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    /// What it keeps.
+    pub(crate) state: TempDir,
 }
 
 /// One answer.
@@ -47,9 +50,12 @@ impl Answer {
 
 /// Starts a gateway with these variables.
 pub(crate) async fn start<P: Provider>(provider: Arc<P>, variables: &[(&str, &str)]) -> Server {
+    let state = tempfile::tempdir().unwrap();
     let config = Config::read(|name| {
         let found = variables.iter().find(|(key, _)| *key == name);
-        found.map(|(_, value)| (*value).to_owned())
+        let found = found.map(|(_, value)| (*value).to_owned());
+        let state = || state.path().display().to_string();
+        found.or_else(|| (name == "state_path").then(state))
     });
     let credentials = config
         .basic_auth
@@ -57,7 +63,11 @@ pub(crate) async fn start<P: Provider>(provider: Arc<P>, variables: &[(&str, &st
     let gateway = Arc::new(Gateway::new(provider, &config, credentials).unwrap());
     let address = listen(api::router(Arc::clone(&gateway)), config.read_timeout).await;
     let metrics = listen(api::metrics_router(gateway), config.read_timeout).await;
-    Server { address, metrics }
+    Server {
+        address,
+        metrics,
+        state,
+    }
 }
 
 async fn listen(router: axum::Router, read_timeout: Duration) -> SocketAddr {

@@ -46,6 +46,12 @@ impl Function {
         count(self.replicas.iter().filter(|replica| replica.wanted))
     }
 
+    /// The containers of the replicas that run.
+    pub(super) fn running(&self) -> Vec<String> {
+        let running = self.replicas.iter().filter(|it| it.endpoint.is_some());
+        running.map(|replica| replica.container.clone()).collect()
+    }
+
     pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
         self.replicas
             .iter()
