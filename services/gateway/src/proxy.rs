@@ -2,6 +2,7 @@
 
 mod headers;
 mod pool;
+mod socket;
 
 use std::{
     net::SocketAddr,
@@ -16,6 +17,7 @@ use hyper::{
     Method, Request, Response, StatusCode, Uri,
     body::{Bytes, Frame, Incoming, SizeHint},
     header::HeaderValue,
+    upgrade::OnUpgrade,
 };
 use tokio::time::{self, Instant, Sleep};
 use watchdog::contract;
@@ -81,11 +83,14 @@ impl Proxy {
         let marks = headers::prepare(request.headers_mut(), remote);
         *request.uri_mut() = uri;
 
-        let mut answer = match self.pass(provider, starter, metrics, &id, request).await {
+        let caller = marks.socket.then(|| hyper::upgrade::on(&mut request));
+        let passed = self.pass(provider, starter, metrics, &id, request, caller);
+        let mut answer = match passed.await {
             Ok(answer) => answer,
             Err(failure) => failure.into_answer(&id),
         };
-        headers::complete(answer.headers_mut(), &marks, kind);
+        let status = answer.status();
+        headers::complete(answer.headers_mut(), status, &marks, kind);
         answer
     }
 
@@ -96,6 +101,7 @@ impl Proxy {
         metrics: &Metrics,
         id: &FunctionId,
         mut request: Request<Body>,
+        caller: Option<OnUpgrade>,
     ) -> Result<Response<Body>, Refusal> {
         let mut endpoints = provider.endpoints(id).await?;
         let mut invocation = metrics.begin(id);
@@ -146,6 +152,10 @@ impl Proxy {
             }
         };
         invocation.answered(answer.status().as_u16());
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let caller = caller.ok_or(Refusal::Broken)?;
+            return Ok(socket::join(caller, answer, invocation));
+        }
         Ok(answer.map(|body| {
             Body::new(Streamed {
                 body,

@@ -25,7 +25,8 @@ use gateway::{
     server,
 };
 use http_body_util::BodyExt;
-use tokio::{net::TcpListener, task::JoinHandle, time};
+use hyper_util::rt::TokioIo;
+use tokio::{io::AsyncWriteExt, net::TcpListener, task::JoinHandle, time};
 
 /// Functions in memory. What an image does is in its name: see [`answer`].
 #[derive(Default)]
@@ -127,13 +128,31 @@ async fn replica(image: &str) -> Replica {
 }
 
 /// What a replica answers: `echo` what it was sent, with what it saw of the
-/// request in headers; `redirect` and `teapot` a status; `slow` nothing for two
+/// request in headers; `socket` what comes over a WebSocket; `redirect` and `teapot` a status; `slow` nothing for two
 /// seconds; `endless` a body without end.
 async fn answer(image: Arc<str>, request: Request) -> Response {
     let kind = image.trim_start_matches("late-");
     let kind = kind.split(':').next().unwrap_or_default();
     match kind {
         "redirect" => (axum::http::StatusCode::FOUND, [("location", "/elsewhere")]).into_response(),
+        "socket" if request.headers().contains_key("upgrade") => {
+            let seen = format!("{:?}", request.headers().get("upgrade"));
+            let mut request = request;
+            let caller = hyper::upgrade::on(&mut request);
+            tokio::spawn(async move {
+                let mut caller = TokioIo::new(caller.await.unwrap());
+                let (mut read, mut write) = tokio::io::split(&mut caller);
+                let _ = tokio::io::copy(&mut read, &mut write).await;
+                let _ = write.shutdown().await;
+            });
+            let switch = axum::http::StatusCode::SWITCHING_PROTOCOLS;
+            let headers = [
+                ("connection", "upgrade"),
+                ("upgrade", "websocket"),
+                ("sec-websocket-accept", "accepted"),
+            ];
+            (switch, headers, [("x-seen-upgrade", seen)]).into_response()
+        }
         "teapot" => (axum::http::StatusCode::IM_A_TEAPOT, "short and stout").into_response(),
         "slow" => {
             time::sleep(Duration::from_secs(2)).await;
