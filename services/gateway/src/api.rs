@@ -27,7 +27,7 @@ use crate::{
     namespaces::Namespaces,
     provider::{Error, Provider},
     proxy::Proxy,
-    scale::Starter,
+    scaling::{by_hand::ByHand, starter::Starter},
 };
 
 /// Who sent a request; the server puts it into the request's extensions.
@@ -36,10 +36,13 @@ pub struct Remote(pub SocketAddr);
 
 /// What all routes share.
 pub struct Gateway<P> {
-    provider: Arc<P>,
-    starter: Starter<P>,
+    pub(crate) provider: Arc<P>,
+    pub(crate) starter: Starter<P>,
+    /// Whether a request starts a function that has no replicas.
+    pub(crate) starts_from_zero: bool,
     proxy: Proxy,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    pub(crate) by_hand: ByHand,
     credentials: Option<Credentials>,
     namespaces: Namespaces,
 }
@@ -62,6 +65,8 @@ impl<P: Provider> Gateway<P> {
                 config.scale_from_zero,
                 &config.namespace,
             ),
+            starts_from_zero: config.scale_from_zero,
+            by_hand: ByHand::load(&config.state),
             metrics: Metrics::new().map_err(|error| error.to_string())?,
             credentials,
             namespaces: Namespaces::load(&config.namespace, &config.state),

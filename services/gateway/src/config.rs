@@ -23,6 +23,8 @@ pub struct Config {
     pub secrets: PathBuf,
     /// Whether a request starts a function that has no replicas.
     pub scale_from_zero: bool,
+    /// Whether functions scale by what they have to do.
+    pub autoscale: bool,
     /// The namespace of functions that name none.
     pub namespace: String,
     /// The engine's socket.
@@ -64,6 +66,7 @@ impl Config {
             basic_auth: text("basic_auth").is_none_or(|value| value == "true"),
             secrets: path("secret_mount_path", "/run/secrets"),
             scale_from_zero: text("scale_from_zero").is_some_and(|value| value == "true"),
+            autoscale: text("autoscale").is_none_or(|value| value == "true"),
             namespace: text("function_namespace").unwrap_or_else(|| "openfaas-fn".to_owned()),
             docker_socket: path("DOCKER_SOCKET", rubus_config::paths::ENGINE_SOCKET),
             functions: path("functions_path", rubus_config::paths::FUNCTIONS),

@@ -7,6 +7,7 @@ use gateway::{
     auth::Credentials,
     config::Config,
     provider::docker::DockerProvider,
+    scaling::scaler,
     seed, server,
 };
 use rubus_config::{
@@ -53,6 +54,7 @@ fn variable(settings: &settings::Gateway, name: &str) -> Option<String> {
         "address" => settings.address.map(|it| it.to_string()),
         "port" => Some(settings.port.to_string()),
         "basic_auth" => Some(settings.basic_auth.to_string()),
+        "autoscale" => Some(settings.autoscale.to_string()),
         "scale_from_zero" => Some(settings.scale_from_zero.to_string()),
         "upstream_timeout" => Some(settings.timeout.as_str().to_owned()),
         _ => None,
@@ -85,6 +87,9 @@ async fn run(config: Config) -> Result<(), String> {
 
     let watching = Arc::clone(&provider);
     tokio::spawn(async move { watching.watch().await });
+    if config.autoscale {
+        tokio::spawn(scaler::run(Arc::clone(&gateway)));
+    }
     let seeding = config.clone();
     tokio::spawn(async move {
         let Config {

@@ -1,16 +1,10 @@
 //! The namespaces of functions. The default one is always there; others are in
 //! a file, since nothing of an engine stands for one that is empty.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::ErrorKind,
-    path::{Path, PathBuf},
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
-    files,
+    kept::Kept,
     model::{self, Namespace},
     provider::{Error, Result},
 };
@@ -24,41 +18,15 @@ type All = BTreeMap<String, Namespace>;
 #[derive(Debug)]
 pub struct Namespaces {
     default: String,
-    path: PathBuf,
-    all: Mutex<All>,
+    all: Kept<All>,
 }
 
 impl Namespaces {
-    /// Reads the namespaces of a gateway with this state. A damaged file is put
-    /// aside and told of: functions go on being called without it.
+    /// Reads the namespaces of a gateway with this state.
     pub fn load(default: &str, state: &Path) -> Self {
-        let path = state.join(FILE);
-        let mut all = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                let aside = path.with_extension("damaged");
-                let _ = fs::rename(&path, &aside);
-                eprintln!(
-                    "gateway: {} is damaged: {error}; it is now {}, and namespaces have to be made anew",
-                    path.display(),
-                    aside.display()
-                );
-                All::new()
-            }),
-            Err(error) => {
-                if error.kind() != ErrorKind::NotFound {
-                    eprintln!("gateway: cannot read {}: {error}", path.display());
-                }
-                All::new()
-            }
-        };
-        all.entry(default.to_owned()).or_insert_with(|| Namespace {
-            name: default.to_owned(),
-            ..Namespace::default()
-        });
         Self {
             default: default.to_owned(),
-            path,
-            all: Mutex::new(all),
+            all: Kept::load(&state.join(FILE)),
         }
     }
 
@@ -69,12 +37,16 @@ impl Namespaces {
 
     /// Whether there is one of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.all().contains_key(name)
+        name == self.default || self.all.look(|all| all.contains_key(name))
     }
 
     /// Their names, in order.
     pub fn names(&self) -> Vec<String> {
-        self.all().keys().cloned().collect()
+        let mut names: Vec<String> = self.all.look(|all| all.keys().cloned().collect());
+        if let Err(place) = names.binary_search(&self.default) {
+            names.insert(place, self.default.clone());
+        }
+        names
     }
 
     /// One of them.
@@ -82,7 +54,14 @@ impl Namespaces {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn get(&self, name: &str) -> Result<Namespace> {
-        self.all().get(name).cloned().ok_or(Error::NotFound)
+        let known = self.all.look(|all| all.get(name).cloned());
+        let default = || {
+            (name == self.default).then(|| Namespace {
+                name: name.to_owned(),
+                ..Namespace::default()
+            })
+        };
+        known.or_else(default).ok_or(Error::NotFound)
     }
 
     /// Makes one.
@@ -97,13 +76,10 @@ impl Namespaces {
                 namespace.name
             )));
         }
-        self.change(|all| {
-            if all.contains_key(&namespace.name) {
-                return Err(Error::Exists);
-            }
-            all.insert(namespace.name.clone(), namespace);
-            Ok(())
-        })
+        if self.contains(&namespace.name) {
+            return Err(Error::Exists);
+        }
+        self.put(namespace)
     }
 
     /// Replaces labels and annotations of one.
@@ -111,11 +87,10 @@ impl Namespaces {
     /// # Errors
     /// [`Error::NotFound`]; else when it cannot be written.
     pub fn update(&self, namespace: Namespace) -> Result<()> {
-        self.change(|all| {
-            let known = all.get_mut(&namespace.name).ok_or(Error::NotFound)?;
-            *known = namespace;
-            Ok(())
-        })
+        if !self.contains(&namespace.name) {
+            return Err(Error::NotFound);
+        }
+        self.put(namespace)
     }
 
     /// Forgets one. Whether it has functions is for the caller to look at.
@@ -129,25 +104,15 @@ impl Namespaces {
                 "{name} is the namespace of functions that name none; it stays"
             )));
         }
-        self.change(|all| all.remove(name).map(drop).ok_or(Error::NotFound))
+        self.all
+            .change(|all| all.remove(name).map(drop).ok_or(Error::NotFound))
     }
 
-    /// Changes them, in the file first.
-    fn change(&self, change: impl FnOnce(&mut All) -> Result<()>) -> Result<()> {
-        let mut all = self.all();
-        let mut changed = all.clone();
-        change(&mut changed)?;
-        let failed = |error: &dyn std::fmt::Display| {
-            Error::Failed(format!("cannot write {}: {error}", self.path.display()))
-        };
-        let text = serde_json::to_vec(&changed).map_err(|error| failed(&error))?;
-        files::replace(&self.path, &text, 0o600).map_err(|error| failed(&error))?;
-        *all = changed;
-        Ok(())
-    }
-
-    fn all(&self) -> MutexGuard<'_, All> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    fn put(&self, namespace: Namespace) -> Result<()> {
+        self.all.change(|all| {
+            all.insert(namespace.name.clone(), namespace);
+            Ok(())
+        })
     }
 }
 
@@ -185,22 +150,5 @@ mod tests {
         assert!(matches!(again.remove("fn"), Err(Error::Invalid(_))));
         assert!(matches!(again.create(named("A b")), Err(Error::Invalid(_))));
         assert_eq!(Namespaces::load("fn", state.path()).names(), ["fn"]);
-    }
-
-    #[test]
-    fn a_damaged_file_is_put_aside() {
-        let state = tempfile::tempdir().unwrap();
-        fs::write(state.path().join(FILE), "[1").unwrap();
-        assert_eq!(Namespaces::load("fn", state.path()).names(), ["fn"]);
-        let aside = state.path().join("namespaces.damaged");
-        assert_eq!(fs::read(aside).unwrap(), b"[1");
-    }
-
-    #[test]
-    fn what_cannot_be_written_changes_nothing() {
-        let namespaces = Namespaces::load("fn", Path::new("/proc/nowhere"));
-        let result = namespaces.create(named("dev"));
-        assert!(matches!(result, Err(Error::Failed(_))), "{result:?}");
-        assert!(!namespaces.contains("dev"));
     }
 }

@@ -27,7 +27,7 @@ use crate::{
     metrics::{Invocation, Metrics},
     model::FunctionId,
     provider::{Error, Provider},
-    scale::Starter,
+    scaling::starter::Starter,
 };
 
 /// The proxy in front of all functions.
@@ -106,7 +106,7 @@ impl Proxy {
         let mut endpoints = provider.endpoints(id).await?;
         let mut invocation = metrics.begin(id);
         let result = async {
-            if endpoints.is_empty() {
+            if endpoints.is_empty() || starter.is_closing(id) {
                 if !self.scale_from_zero {
                     return Err(Refusal::NoReplica);
                 }

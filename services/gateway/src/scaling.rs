@@ -2,4 +2,8 @@
 //! decides within that.
 
 pub mod alert;
+pub(crate) mod by_hand;
 pub mod limits;
+pub mod policy;
+pub mod scaler;
+pub(crate) mod starter;

@@ -67,6 +67,9 @@ pub struct Gateway {
     pub basic_auth: bool,
     /// Whether a function with no replicas is started by a call.
     pub scale_from_zero: bool,
+    /// Whether functions get more replicas when they have more to do, and fewer
+    /// when less; labels of a function say how.
+    pub autoscale: bool,
     /// How long a call of a function may take, such as `60s`.
     pub timeout: Period,
 }
@@ -78,6 +81,7 @@ impl Default for Gateway {
             port: NonZeroU16::MIN.saturating_add(8079),
             basic_auth: true,
             scale_from_zero: true,
+            autoscale: true,
             timeout: Period::known("60s"),
         }
     }

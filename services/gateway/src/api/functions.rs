@@ -27,12 +27,11 @@ pub(super) async fn list<P: Provider>(
     Query(query): Query<Namespaced>,
 ) -> Result<Response> {
     let namespace = gateway.namespace_of(&[&query.namespace]);
-    let counts = gateway.metrics.invocations();
     let mut functions = gateway.provider.list().await?;
     functions.retain(|function| function.namespace == namespace);
     for function in &mut functions {
-        let name = format!("{}.{}", function.name, function.namespace);
-        function.invocation_count = counts.get(&name).copied().unwrap_or_default();
+        let id = FunctionId::new(&function.name, &function.namespace);
+        function.invocation_count = gateway.metrics.invocations(&id);
     }
     Ok(json_answer(&functions))
 }
@@ -54,8 +53,7 @@ pub(super) async fn status<P: Provider>(
     if matches!(query.usage.as_deref(), Some("1" | "true")) && function.available_replicas > 0 {
         function.usage = Some(gateway.provider.usage(&id).await?);
     }
-    let counts = gateway.metrics.invocations();
-    function.invocation_count = counts.get(&id.to_string()).copied().unwrap_or_default();
+    function.invocation_count = gateway.metrics.invocations(&id);
     Ok(json_answer(&function))
 }
 
@@ -91,7 +89,11 @@ pub(super) async fn delete<P: Provider>(
         &request.function_name,
         &[&request.namespace, &query.namespace],
     );
-    finish(async move { gateway.provider.delete(&id).await }).await
+    let delete = async move {
+        gateway.provider.delete(&id).await?;
+        gateway.by_hand.set(&id, 0)
+    };
+    finish(delete).await
 }
 
 pub(super) async fn scale<P: Provider>(
@@ -108,8 +110,11 @@ pub(super) async fn scale<P: Provider>(
         )));
     }
     let id = gateway.id(&name, &[&request.namespace, &query.namespace]);
-    let accepted =
-        finish(async move { gateway.provider.scale(&id, request.replicas).await }).await?;
+    let scale = async move {
+        gateway.starter.scale(&id, request.replicas).await?;
+        gateway.by_hand.set(&id, request.replicas)
+    };
+    let accepted = finish(scale).await?;
     Ok(accepted.into_response())
 }
 

@@ -7,6 +7,7 @@ use gateway::{
     auth::Credentials,
     config::Config,
     provider::Provider,
+    scaling::scaler,
     server,
 };
 use tempfile::TempDir;
@@ -61,6 +62,9 @@ pub(crate) async fn start<P: Provider>(provider: Arc<P>, variables: &[(&str, &st
         .basic_auth
         .then(|| Credentials::new("admin", "secret"));
     let gateway = Arc::new(Gateway::new(provider, &config, credentials).unwrap());
+    if config.autoscale {
+        tokio::spawn(scaler::run(Arc::clone(&gateway)));
+    }
     let address = listen(api::router(Arc::clone(&gateway)), config.read_timeout).await;
     let metrics = listen(api::metrics_router(gateway), config.read_timeout).await;
     Server {

@@ -39,6 +39,8 @@ pub(crate) struct Memory {
     /// Set to have it accept questions and never answer, as an engine that
     /// starts.
     pub(crate) silent: Mutex<bool>,
+    /// How long the last replicas of a function take to end.
+    pub(crate) ending: Mutex<Duration>,
     /// Replicas started so far.
     pub(crate) starts: AtomicUsize,
 }
@@ -274,6 +276,10 @@ impl Provider for Memory {
         let more = self
             .replicas(&status.image, replicas.saturating_sub(status.replicas))
             .await;
+        if replicas == 0 {
+            let ending = *self.ending.lock().unwrap();
+            time::sleep(ending).await;
+        }
         let mut functions = self.functions.lock().unwrap();
         let function = functions.get_mut(id).ok_or(Error::NotFound)?;
         function.replicas.truncate(replicas as usize);

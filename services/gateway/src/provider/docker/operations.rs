@@ -14,7 +14,7 @@ use super::{
 use crate::{
     model::{FunctionDeployment, FunctionId},
     provider::{Error, Result},
-    scale,
+    scaling::starter,
 };
 
 /// How long the replicas of an update have to answer.
@@ -172,7 +172,7 @@ impl DockerProvider {
                     .collect();
                 if let Some(endpoints) = endpoints {
                     for endpoint in endpoints {
-                        scale::probe_until_ready(endpoint).await;
+                        starter::probe_until_ready(endpoint).await;
                     }
                     return Ok(());
                 }
