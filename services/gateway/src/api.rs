@@ -7,7 +7,7 @@ mod namespaces;
 mod request;
 mod secrets;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -27,6 +27,7 @@ use crate::{
     namespaces::Namespaces,
     provider::{Error, Provider},
     proxy::Proxy,
+    rate::Rate,
     scaling::{by_hand::ByHand, starter::Starter},
 };
 
@@ -44,6 +45,7 @@ pub struct Gateway<P> {
     pub(crate) metrics: Metrics,
     pub(crate) by_hand: ByHand,
     credentials: Option<Credentials>,
+    rate: Option<Rate>,
     namespaces: Namespaces,
 }
 
@@ -60,15 +62,12 @@ impl<P: Provider> Gateway<P> {
         Ok(Self {
             starter: Starter::new(Arc::clone(&provider)),
             provider,
-            proxy: Proxy::new(
-                config.upstream_timeout,
-                config.scale_from_zero,
-                &config.namespace,
-            ),
+            proxy: Proxy::new(config),
             starts_from_zero: config.scale_from_zero,
             by_hand: ByHand::load(&config.state),
             metrics: Metrics::new().map_err(|error| error.to_string())?,
             credentials,
+            rate: NonZeroU32::new(config.rate_limit).map(Rate::new),
             namespaces: Namespaces::load(&config.namespace, &config.state),
         })
     }
@@ -114,14 +113,22 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         .route("/ui/", any(not_found))
         .route("/ui/{*page}", any(not_found))
         .layer(guard());
-    Router::new()
+    let router = Router::new()
         .nest("/system", system)
         .merge(portal)
         .route("/", get(async || Redirect::temporary("/ui/")))
         .route("/healthz", get(health::<P>))
         .route("/function/{*rest}", any(invoke::<P>))
-        .fallback(not_found)
-        .with_state(gateway)
+        .fallback(not_found);
+    // Nobody pays for a bound that is not set.
+    let bounded = match gateway.rate {
+        Some(_) => router.layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            bound::<P>,
+        )),
+        None => router,
+    };
+    bounded.with_state(gateway)
 }
 
 /// The metrics, which have a port of their own.
@@ -151,6 +158,33 @@ async fn authenticate<P: Provider>(
             .into_response(),
         _ => next.run(request).await,
     }
+}
+
+/// Sends those away who ask too often. Nobody is asked for a password before:
+/// guessing is bounded too.
+async fn bound<P: Provider>(
+    State(gateway): State<Arc<Gateway<P>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let wait = gateway
+        .rate
+        .as_ref()
+        .and_then(|rate| rate.count(remote(&request).ip()).err());
+    match wait {
+        None => next.run(request).await,
+        Some(wait) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            [(header::RETRY_AFTER, wait.as_secs().saturating_add(1))],
+            "you ask too often; wait a moment\n",
+        )
+            .into_response(),
+    }
+}
+
+fn remote(request: &Request) -> SocketAddr {
+    let remote = request.extensions().get::<Remote>();
+    remote.map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |remote| remote.0)
 }
 
 async fn not_found() -> Response {
@@ -211,10 +245,7 @@ async fn invoke<P: Provider>(
     State(gateway): State<Arc<Gateway<P>>>,
     request: Request<Body>,
 ) -> Response {
-    let remote = request
-        .extensions()
-        .get::<Remote>()
-        .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |remote| remote.0);
+    let remote = remote(&request);
     gateway
         .proxy
         .serve(

@@ -15,6 +15,8 @@ pub mod namespaces;
 pub mod provider;
 mod proxy;
 pub mod quantity;
+pub mod rate;
+pub mod rules;
 pub mod scaling;
 pub mod secrets;
 pub mod seed;

@@ -56,9 +56,20 @@ fn variable(settings: &settings::Gateway, name: &str) -> Option<String> {
         "basic_auth" => Some(settings.basic_auth.to_string()),
         "autoscale" => Some(settings.autoscale.to_string()),
         "scale_from_zero" => Some(settings.scale_from_zero.to_string()),
+        "max_body" => bytes(settings.max_body.as_str()).map(|bytes| bytes.to_string()),
+        "max_requests" => Some(settings.max_requests.get().to_string()),
+        "rate_limit" => Some(settings.rate_limit.to_string()),
         "upstream_timeout" => Some(settings.timeout.as_str().to_owned()),
         _ => None,
     }
+}
+
+/// A size of the settings, whose units are powers of 1024 with a single letter.
+fn bytes(size: &str) -> Option<u64> {
+    let unit = size.trim_start_matches(|c: char| c.is_ascii_digit());
+    let power = ["", "K", "M", "G", "T"].iter().position(|it| *it == unit)?;
+    let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
+    number.checked_mul(1 << (10 * power))
 }
 
 async fn run(config: Config) -> Result<(), String> {

@@ -26,6 +26,8 @@ pub(crate) struct Metrics {
     seconds: HistogramVec,
     replicas: IntGaugeVec,
     functions: Mutex<HashMap<FunctionId, Arc<Function>>>,
+    /// Requests to all functions that have begun and not ended.
+    in_flight: Arc<AtomicU32>,
     /// Told of every request.
     pub(crate) arrived: Notify,
 }
@@ -125,6 +127,7 @@ impl Metrics {
                 &[name],
             )?,
             functions: Mutex::default(),
+            in_flight: Arc::default(),
             arrived: Notify::new(),
         };
         let registry = &metrics.registry;
@@ -143,9 +146,11 @@ impl Metrics {
         function.begun.fetch_add(1, Ordering::Relaxed);
         function.in_flight.fetch_add(1, Ordering::Relaxed);
         function.touch();
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         self.arrived.notify_one();
         Invocation {
             function,
+            all: Arc::clone(&self.in_flight),
             code: 500,
             start: Instant::now(),
         }
@@ -185,6 +190,11 @@ impl Metrics {
         functions.iter().map(pair).collect()
     }
 
+    /// Requests to all functions that have begun and not ended.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
     /// A function, if it was called so far.
     pub(crate) fn find(&self, id: &FunctionId) -> Option<Arc<Function>> {
         let functions = self
@@ -218,6 +228,8 @@ impl Metrics {
 #[derive(Debug)]
 pub(crate) struct Invocation {
     function: Arc<Function>,
+    /// Those of all functions.
+    all: Arc<AtomicU32>,
     code: u16,
     start: Instant,
 }
@@ -235,5 +247,6 @@ impl Drop for Invocation {
         self.function.end(self.code, seconds);
         self.function.touch();
         self.function.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }

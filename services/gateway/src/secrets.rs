@@ -17,6 +17,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use subtle::ConstantTimeEq;
+
 use crate::{
     files,
     model::FunctionId,
@@ -94,6 +96,20 @@ impl Secrets {
             }
         }
         Ok(())
+    }
+
+    /// Whether a secret is there and has this value, but for white space around
+    /// it: editors end files with a line's end.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn is(&self, namespace: &str, name: &str, value: &[u8]) -> Result<bool> {
+        let path = self.path(namespace, name)?;
+        match fs::read(&path) {
+            Ok(secret) => Ok(secret.trim_ascii().ct_eq(value.trim_ascii()).into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(failed("read", &path, &error)),
+        }
     }
 
     /// Forgets a secret.
@@ -301,6 +317,10 @@ mod tests {
         secrets.remove("fn", "token").unwrap();
         assert_eq!(secrets.remove("fn", "token"), Err(Error::NotFound));
         assert_eq!(secrets.list("dev"), Ok(list(&["token"])));
+        assert_eq!(secrets.is("dev", "token", b"other\n"), Ok(true));
+        assert_eq!(secrets.is("dev", "token", b"othe"), Ok(false));
+        assert_eq!(secrets.is("dev", "none", b""), Ok(false));
+        assert!(secrets.is("dev", "../token", b"").is_err());
     }
 
     #[test]

@@ -62,7 +62,7 @@ async fn available(provider: &impl Provider, name: &str, count: u32) {
         let status = provider.status(&id(name)).await.unwrap();
         if status.available_replicas == count {
             assert_eq!(status.replicas, count);
-            let endpoints = provider.endpoints(&id(name)).await.unwrap();
+            let endpoints = provider.route(&id(name)).await.unwrap().endpoints;
             assert_eq!(endpoints.len(), count as usize);
             return;
         }
@@ -84,7 +84,7 @@ async fn conforms(provider: &impl Provider) {
 async fn what_is_not_there_is_not_found(provider: &impl Provider) {
     let none = id("none");
     assert_eq!(provider.status(&none).await, Err(Error::NotFound));
-    assert_eq!(provider.endpoints(&none).await, Err(Error::NotFound));
+    assert_eq!(provider.route(&none).await, Err(Error::NotFound));
     assert_eq!(provider.scale(&none, 1).await, Err(Error::NotFound));
     assert_eq!(provider.delete(&none).await, Err(Error::NotFound));
     let update = provider.update(&none, deployment("none", ECHO)).await;
@@ -142,10 +142,10 @@ async fn an_update_replaces_a_function(provider: &impl Provider) {
         .deploy(&updated, deployment("updated", ECHO), 2)
         .await
         .unwrap();
-    let before = provider.endpoints(&updated).await.unwrap();
+    let before = provider.route(&updated).await.unwrap().endpoints;
     provider.update(&updated, full("updated")).await.unwrap();
     available(provider, "updated", 2).await;
-    let after = provider.endpoints(&updated).await.unwrap();
+    let after = provider.route(&updated).await.unwrap().endpoints;
     assert!(after.iter().all(|endpoint| !before.contains(endpoint)));
     let status = provider.status(&updated).await.unwrap();
     assert_eq!(status.env_vars, full("updated").env_vars);
@@ -192,6 +192,9 @@ async fn secrets_are_kept_by_namespace(provider: &impl Provider) {
     assert_eq!(list("a").await, ["key"]);
     assert_eq!(list("b").await, ["key", "more"]);
     provider.replace_secret("a", "key", b"two").await.unwrap();
+    assert_eq!(provider.is_secret("a", "key", b"two").await, Ok(true));
+    assert_eq!(provider.is_secret("a", "key", b"one").await, Ok(false));
+    assert_eq!(provider.is_secret("a", "more", b"").await, Ok(false));
     let missing = provider.replace_secret("a", "more", b"x").await;
     assert_eq!(missing, Err(Error::NotFound));
     let outside = provider.create_secret("a", "../key", b"x").await;
@@ -432,7 +435,7 @@ async fn a_function_sees_its_secrets(provider: &Arc<DockerProvider>) {
 
 /// Waits until every replica answers.
 async fn replicas_answer(provider: &DockerProvider, name: &str) {
-    for endpoint in provider.endpoints(&id(name)).await.unwrap() {
+    for endpoint in provider.route(&id(name)).await.unwrap().endpoints {
         let deadline = Instant::now() + Duration::from_secs(30);
         while tokio::net::TcpStream::connect(endpoint).await.is_err() {
             assert!(Instant::now() < deadline, "{name} does not listen");

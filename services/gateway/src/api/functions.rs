@@ -17,6 +17,7 @@ use super::{
 use crate::{
     model::{self, DeleteRequest, FunctionDeployment, FunctionId, ScaleRequest},
     provider::{Error, Provider, Result},
+    rules::Rules,
     scaling::limits::Limits,
 };
 
@@ -62,7 +63,7 @@ pub(super) async fn deploy<P: Provider>(
     Query(query): Query<Namespaced>,
     body: Bytes,
 ) -> Result<StatusCode> {
-    let (id, deployment) = gateway.deployment(&query, &body)?;
+    let (id, deployment) = gateway.deployment(&query, &body).await?;
     let replicas = deployment.minimum();
     finish(async move { gateway.provider.deploy(&id, deployment, replicas).await }).await
 }
@@ -72,7 +73,7 @@ pub(super) async fn update<P: Provider>(
     Query(query): Query<Namespaced>,
     body: Bytes,
 ) -> Result<StatusCode> {
-    let (id, deployment) = gateway.deployment(&query, &body)?;
+    let (id, deployment) = gateway.deployment(&query, &body).await?;
     finish(async move { gateway.provider.update(&id, deployment).await }).await
 }
 
@@ -128,7 +129,7 @@ impl<P: Provider> Gateway<P> {
     }
 
     /// Reads and checks what is to be deployed.
-    fn deployment(
+    async fn deployment(
         &self,
         query: &Namespaced,
         body: &[u8],
@@ -149,6 +150,19 @@ impl<P: Provider> Gateway<P> {
             return Err(Error::Invalid(format!(
                 "labels: com.openfaas.scale.min and com.openfaas.scale.max are at most the {MAX_REPLICAS} replicas that a function may have"
             )));
+        }
+        let annotations = deployment.annotations.as_ref();
+        let rules = annotations.map(Rules::check).transpose();
+        let token = rules.map_err(Error::Invalid)?.and_then(|rules| rules.token);
+        if let Some(token) = token
+            && !self
+                .provider
+                .secrets(&namespace)
+                .await?
+                .iter()
+                .any(|it| it == token)
+        {
+            return Err(Error::Invalid(format!("unable to find secret: {token}")));
         }
         Ok((FunctionId::new(&deployment.service, &namespace), deployment))
     }

@@ -2,11 +2,11 @@
 
 pub mod docker;
 
-use std::{fmt, net::SocketAddr, path::Path};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
 
 use futures_util::stream::BoxStream;
 
-use crate::model::{FunctionDeployment, FunctionId, FunctionStatus, Usage, logs};
+use crate::model::{FunctionDeployment, FunctionId, FunctionStatus, Map, Usage, logs};
 
 /// Lines of a function's log, as they come.
 pub type Lines = BoxStream<'static, Result<logs::Line>>;
@@ -67,12 +67,11 @@ pub trait Provider: Send + Sync + 'static {
     /// Changes the number of replicas; zero keeps the function.
     fn scale(&self, id: &FunctionId, replicas: u32) -> impl Future<Output = Result<()>> + Send;
 
-    /// Where the running replicas are reached; none when it is scaled to zero.
-    /// Asked for every request, so it must be quick.
-    fn endpoints(&self, id: &FunctionId) -> impl Future<Output = Result<Vec<SocketAddr>>> + Send;
+    /// How it is called. Asked for every request, so it must be quick.
+    fn route(&self, id: &FunctionId) -> impl Future<Output = Result<Route>> + Send;
 
     /// Says that an endpoint did not take a connection: what
-    /// [`endpoints`](Provider::endpoints) remembers may be out of date.
+    /// [`route`](Provider::route) remembers may be out of date.
     fn distrust(&self, id: &FunctionId);
 
     /// What the running replicas use together. It takes a while to measure.
@@ -105,6 +104,15 @@ pub trait Provider: Send + Sync + 'static {
         value: &[u8],
     ) -> impl Future<Output = Result<()>> + Send;
 
+    /// Whether a secret is there and has this value, in a time that does not
+    /// depend on how much of it is right.
+    fn is_secret(
+        &self,
+        namespace: &str,
+        name: &str,
+        value: &[u8],
+    ) -> impl Future<Output = Result<bool>> + Send;
+
     /// Forgets a secret. Functions that have it keep it until they are deployed
     /// anew.
     fn delete_secret(&self, namespace: &str, name: &str)
@@ -115,6 +123,15 @@ pub trait Provider: Send + Sync + 'static {
 
     /// Takes in the images of an archive, as `docker save` writes it.
     fn load_images(&self, archive: &Path) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// How a function is called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route {
+    /// Where the running replicas are reached; none when it is scaled to zero.
+    pub endpoints: Vec<SocketAddr>,
+    /// Its annotations: some of them are rules for its calls.
+    pub annotations: Arc<Map>,
 }
 
 /// What a provider is.

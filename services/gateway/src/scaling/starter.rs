@@ -143,7 +143,7 @@ async fn closed(closing: &(Closing, Notify), id: &FunctionId) {
 async fn start(provider: &impl Provider, id: &FunctionId) -> Result<()> {
     let mut pause = PAUSE.0;
     loop {
-        let endpoints = provider.endpoints(id).await?;
+        let endpoints = provider.route(id).await?.endpoints;
         if !endpoints.is_empty() {
             let probes = endpoints
                 .into_iter()

@@ -21,7 +21,7 @@ use axum::{
 use futures_util::StreamExt;
 use gateway::{
     model::{FunctionDeployment, FunctionId, FunctionStatus, Usage, logs},
-    provider::{About, Error, Lines, Provider, Result},
+    provider::{About, Error, Lines, Provider, Result, Route},
     server,
 };
 use http_body_util::BodyExt;
@@ -287,15 +287,15 @@ impl Provider for Memory {
         Ok(())
     }
 
-    async fn endpoints(&self, id: &FunctionId) -> Result<Vec<SocketAddr>> {
+    async fn route(&self, id: &FunctionId) -> Result<Route> {
         self.check()?;
         let functions = self.functions.lock().unwrap();
         let function = functions.get(id).ok_or(Error::NotFound)?;
-        Ok(function
-            .replicas
-            .iter()
-            .map(|replica| replica.address)
-            .collect())
+        let annotations = function.deployment.annotations.clone();
+        Ok(Route {
+            endpoints: function.replicas.iter().map(|it| it.address).collect(),
+            annotations: Arc::new(annotations.unwrap_or_default()),
+        })
     }
 
     fn distrust(&self, _: &FunctionId) {}
@@ -371,6 +371,11 @@ impl Provider for Memory {
         let mut secrets = self.secrets.lock().unwrap();
         *secrets.get_mut(&key).ok_or(Error::NotFound)? = value.to_owned();
         Ok(())
+    }
+
+    async fn is_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<bool> {
+        self.check()?;
+        Ok(self.secret(namespace, name).as_deref() == Some(value))
     }
 
     async fn delete_secret(&self, namespace: &str, name: &str) -> Result<()> {

@@ -16,7 +16,6 @@ mod usage;
 mod watch;
 
 use std::{
-    net::SocketAddr,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -33,7 +32,7 @@ use self::{
     functions::{Function, Functions},
     locks::Locks,
 };
-use super::{About, Error, Lines, Provider, Result};
+use super::{About, Error, Lines, Provider, Result, Route};
 use crate::{
     model::{FunctionDeployment, FunctionId, FunctionStatus, Usage, logs::Query},
     secrets::Secrets,
@@ -195,8 +194,8 @@ impl Provider for DockerProvider {
         result
     }
 
-    async fn endpoints(&self, id: &FunctionId) -> Result<Vec<SocketAddr>> {
-        self.function(id, Function::endpoints).await
+    async fn route(&self, id: &FunctionId) -> Result<Route> {
+        self.function(id, Function::route).await
     }
 
     fn distrust(&self, _: &FunctionId) {
@@ -222,6 +221,10 @@ impl Provider for DockerProvider {
 
     async fn replace_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<()> {
         self.secrets.replace(namespace, name, value)
+    }
+
+    async fn is_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<bool> {
+        self.secrets.is(namespace, name, value)
     }
 
     async fn delete_secret(&self, namespace: &str, name: &str) -> Result<()> {
