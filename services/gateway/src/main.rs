@@ -8,6 +8,7 @@ use gateway::{
     config::Config,
     provider::docker::DockerProvider,
     queue::Queue,
+    scaling::scaler,
     seed, server,
 };
 use rubus_config::{
@@ -19,6 +20,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
+
+/// The folder of the functions' secrets in the gateway's state.
+const SECRETS: &str = "function-secrets";
 
 fn main() -> ExitCode {
     let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
@@ -51,10 +55,22 @@ fn variable(settings: &settings::Gateway, name: &str) -> Option<String> {
         "address" => settings.address.map(|it| it.to_string()),
         "port" => Some(settings.port.to_string()),
         "basic_auth" => Some(settings.basic_auth.to_string()),
+        "autoscale" => Some(settings.autoscale.to_string()),
         "scale_from_zero" => Some(settings.scale_from_zero.to_string()),
+        "max_body" => bytes(settings.max_body.as_str()).map(|bytes| bytes.to_string()),
+        "max_requests" => Some(settings.max_requests.get().to_string()),
+        "rate_limit" => Some(settings.rate_limit.to_string()),
         "upstream_timeout" => Some(settings.timeout.as_str().to_owned()),
         _ => None,
     }
+}
+
+/// A size of the settings, whose units are powers of 1024 with a single letter.
+fn bytes(size: &str) -> Option<u64> {
+    let unit = size.trim_start_matches(|c: char| c.is_ascii_digit());
+    let power = ["", "K", "M", "G", "T"].iter().position(|it| *it == unit)?;
+    let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
+    number.checked_mul(1 << (10 * power))
 }
 
 async fn run(config: Config) -> Result<(), String> {
@@ -62,7 +78,10 @@ async fn run(config: Config) -> Result<(), String> {
         .basic_auth
         .then(|| Credentials::load_or_make(&config.secrets))
         .transpose()?;
-    let provider = Arc::new(DockerProvider::new(&config.docker_socket));
+    let provider = Arc::new(DockerProvider::new(
+        &config.docker_socket,
+        &config.state.join(SECRETS),
+    ));
     let gateway = Gateway::new(Arc::clone(&provider), &config, credentials)?;
     let gateway = Arc::new(match Queue::open(&config) {
         Ok(queue) => gateway.with_queue(queue),
@@ -87,6 +106,9 @@ async fn run(config: Config) -> Result<(), String> {
 
     let watching = Arc::clone(&provider);
     tokio::spawn(async move { watching.watch().await });
+    if config.autoscale {
+        tokio::spawn(scaler::run(Arc::clone(&gateway)));
+    }
     let seeding = config.clone();
     tokio::spawn(async move {
         let Config {

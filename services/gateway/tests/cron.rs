@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use gateway::provider::Provider;
 use support::{
-    client::{Server, start},
+    client::{Server, request, start},
     deployment, id,
     memory::Memory,
 };
@@ -73,4 +73,28 @@ async fn the_clock_goes_on_when_the_engine_was_away() {
         assert!((2.0..=4.0).contains(&calls), "{calls}");
         *memory.away.lock().unwrap() = true;
     }
+}
+
+#[tokio::test]
+async fn the_clock_needs_no_token() {
+    let memory = Arc::new(Memory::default());
+    memory
+        .create_secret("openfaas-fn", "key", b"sesame")
+        .await
+        .unwrap();
+    let mut deployment = deployment("often", "echo");
+    let annotations = [
+        ("topic", "cron-function"),
+        ("schedule", "@every 1s"),
+        ("org.rubus.token", "key"),
+    ];
+    let annotations = annotations.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    deployment.annotations = Some(annotations.into());
+    memory.deploy(&id("often"), deployment, 1).await.unwrap();
+    let server = start(Arc::clone(&memory), &[]).await;
+    time::sleep(Duration::from_millis(1500)).await;
+    let metrics = request(server.metrics, "GET", "/metrics", &[], b"").await;
+    let line =
+        "gateway_function_invocation_total{code=\"200\",function_name=\"often.openfaas-fn\"} 1";
+    assert!(metrics.text().contains(line), "{}", metrics.text());
 }

@@ -7,11 +7,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway::provider::Provider;
+use axum::{body::Body, http::Request};
+use gateway::{
+    api::{self, Gateway},
+    config::Config,
+    provider::Provider,
+};
 use serde_json::Value;
 use support::{
-    client::{AUTHORIZATION, request, start},
-    id,
+    client::{AUTHORIZATION, request},
+    deployment, id,
     memory::Memory,
     queue::{Fixture, Sink, assert_holds, serve},
 };
@@ -20,6 +25,7 @@ use tokio::{
     net::TcpStream,
     time,
 };
+use tower_service::Service;
 
 #[tokio::test]
 async fn a_call_is_accepted_passed_on_and_its_answer_handed_over() {
@@ -428,13 +434,43 @@ async fn the_queue_is_for_those_with_the_password() {
 
 #[tokio::test]
 async fn without_a_queue_there_are_no_asynchronous_calls() {
-    let server = start(Arc::new(Memory::default()), &[]).await;
-    let answer = server.open("POST", "/async-function/echo", "x").await;
-    assert_eq!(
-        (answer.status, answer.text()),
-        (404, "404 page not found\n")
-    );
-    assert_eq!(server.admin("GET", "/system/queue", "").await.status, 404);
+    let config = Config::read(|name| (name == "basic_auth").then(|| "false".to_owned()));
+    let gateway = Gateway::new(Arc::new(Memory::default()), &config, None).unwrap();
+    let mut router = api::router(Arc::new(gateway));
+    for (method, path) in [
+        ("POST", "/async-function/echo"),
+        ("GET", "/system/queue"),
+        ("POST", "/system/queue/dead/1"),
+    ] {
+        let request = Request::builder().method(method).uri(path);
+        let answer = router.call(request.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.unwrap().status(), 404, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_with_a_token_is_called_by_those_who_know_it() {
+    let mut it = Fixture::new(&[], &[]).await;
+    it.memory
+        .create_secret("openfaas-fn", "key", b"sesame")
+        .await
+        .unwrap();
+    let mut deployment = deployment("f", "echo");
+    let annotation = ("org.rubus.token".to_owned(), "key".to_owned());
+    deployment.annotations = Some([annotation].into());
+    it.memory.deploy(&id("f"), deployment, 1).await.unwrap();
+    for header in ["X-None: 1", "Authorization: Bearer wrong"] {
+        let answer = it.call("/async-function/f", &[header], b"").await;
+        assert_eq!(answer.status, 401, "{header}");
+    }
+    assert_eq!(it.files("waiting"), 0);
+    let callback = it.sink.header();
+    let headers = ["Authorization: Bearer sesame", callback.as_str()];
+    let answer = it.call("/async-function/f", &headers, b"x").await;
+    assert_eq!(answer.status, 202);
+    let callback = it.sink.next().await;
+    assert_holds(&callback, &["X-Function-Status: 200"]);
+    assert!(!callback.contains("sesame"), "{callback}");
 }
 
 /// What was in flight when the gateway ended is called again.

@@ -67,8 +67,17 @@ pub struct Gateway {
     pub basic_auth: bool,
     /// Whether a function with no replicas is started by a call.
     pub scale_from_zero: bool,
+    /// Whether functions get more replicas when they have more to do, and fewer
+    /// when less; labels of a function say how.
+    pub autoscale: bool,
     /// How long a call of a function may take, such as `60s`.
     pub timeout: Period,
+    /// How large the body of a call may be, such as `32M`; `0` for any size.
+    pub max_body: Size,
+    /// How many calls may be under way at a time.
+    pub max_requests: Within<1, 100_000>,
+    /// How many requests an address may send in a second; `0` for any number.
+    pub rate_limit: u32,
 }
 
 impl Default for Gateway {
@@ -78,7 +87,11 @@ impl Default for Gateway {
             port: NonZeroU16::MIN.saturating_add(8079),
             basic_auth: true,
             scale_from_zero: true,
+            autoscale: true,
             timeout: Period::known("60s"),
+            max_body: Size::known("32M"),
+            max_requests: Within::known(500),
+            rate_limit: 0,
         }
     }
 }

@@ -8,7 +8,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::{Gateway, Remote, json_answer, not_found};
+use super::{Gateway, json_answer, not_found, remote};
 use crate::{
     cron,
     model::{FunctionId, FunctionStatus},
@@ -33,8 +33,12 @@ pub async fn work<P: Provider>(gateway: Arc<Gateway<P>>, stop: impl Future) {
 
 impl<P: Provider> Caller for Gateway<P> {
     async fn policy(&self, function: &str) -> Result<Policy> {
-        let id = FunctionId::parse(function, &self.namespace);
-        Ok(Policy::of(&self.provider.status(&id).await?))
+        let id = FunctionId::parse(function, self.namespaces.default());
+        let route = self.provider.route(&id).await?;
+        // Labels are known of while the engine is there.
+        let status = self.provider.status(&id).await;
+        let labels = status.ok().and_then(|status| status.labels);
+        Ok(Policy::of(&route.annotations, labels.as_ref()))
     }
 
     async fn call(&self, request: Request) -> Response {
@@ -59,7 +63,7 @@ pub(super) async fn accept<P: Provider>(State(gateway): Shared<P>, request: Requ
     let Some(queue) = &gateway.queue else {
         return not_found().await;
     };
-    let remote = Remote::of(&request);
+    let remote = remote(&request);
     let (mut parts, body) = request.into_parts();
     let Some((name, rest)) = proxy::split_path(parts.uri.path(), "/async-function/") else {
         return not_found().await;
@@ -72,10 +76,18 @@ pub(super) async fn accept<P: Provider>(State(gateway): Shared<P>, request: Requ
     if announced(&parts.headers).is_some_and(|length| length > limit) {
         return Refusal::TooLarge(limit).into_response();
     }
-    let id = FunctionId::parse(name, &gateway.namespace);
-    match gateway.provider.endpoints(&id).await {
-        // While the engine is away, nobody knows which functions there are.
-        Ok(_) | Err(Error::Unavailable(_)) => {}
+    let id = FunctionId::parse(name, gateway.namespaces.default());
+    match gateway.provider.route(&id).await {
+        Ok(route) => {
+            let provider = &*gateway.provider;
+            let away = proxy::turn_away(provider, &id, &route, &parts.headers);
+            if let Some(answer) = away.await {
+                return answer;
+            }
+        }
+        // While the engine is away, nobody knows which functions there are. The
+        // token is asked for again when the function is called.
+        Err(Error::Unavailable(_)) => {}
         Err(error) => return error.into_response(),
     }
 

@@ -23,6 +23,7 @@ use self::plan::{Now, Planner, schedule_of};
 use crate::{
     model::{FunctionId, FunctionStatus},
     provider::Result,
+    proxy::Trusted,
     queue::Caller,
 };
 
@@ -109,6 +110,7 @@ fn request(id: &FunctionId) -> hyper::http::Result<Request<Body>> {
     Request::post(format!("/function/{id}"))
         .header(header::USER_AGENT, AGENT)
         .header(header::CONTENT_LENGTH, 0)
+        .extension(Trusted)
         .body(Body::empty())
 }
 

@@ -112,9 +112,14 @@ impl Queue {
         })?;
         let latest = found.dead.iter().map(|(_, dead)| dead.why.hour).max();
         let hour = told.or(latest).unwrap_or_default();
+        let mut limits = config.queue.clone();
+        if config.max_body > 0 {
+            // More would be stored only to be refused later.
+            limits.body = limits.body.min(config.max_body);
+        }
         Ok(Self {
             store: Arc::new(store),
-            limits: config.queue.clone(),
+            limits,
             rules: Rules {
                 port: config.port,
                 private: config.queue.private_callbacks,

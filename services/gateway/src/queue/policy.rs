@@ -7,7 +7,7 @@ use hyper::StatusCode;
 use watchdog::duration;
 
 use super::schedule::doubled;
-use crate::model::FunctionStatus;
+use crate::model::Map;
 
 /// Bounds of what a function can ask for.
 const MOST_ATTEMPTS: u32 = 1000;
@@ -40,12 +40,11 @@ impl Default for Policy {
 impl Policy {
     /// What the annotations of a function say, or its labels. What cannot be
     /// read counts as not set.
-    pub(crate) fn of(function: &FunctionStatus) -> Self {
+    pub(crate) fn of(annotations: &Map, labels: Option<&Map>) -> Self {
         let text = |name: &str| {
             let key = format!("com.openfaas.retry.{name}");
-            [&function.annotations, &function.labels]
-                .into_iter()
-                .find_map(|map| map.as_ref()?.get(&key).map(|value| value.trim().to_owned()))
+            let value = annotations.get(&key).or_else(|| labels?.get(&key));
+            value.map(|value| value.trim().to_owned())
         };
         let period = |name, default| {
             text(name)
@@ -86,46 +85,37 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Map;
 
-    fn map(pairs: &[(&str, &str)]) -> Option<Map> {
+    fn map(pairs: &[(&str, &str)]) -> Map {
         let pairs = pairs.iter();
-        Some(
-            pairs
-                .map(|(name, value)| (format!("com.openfaas.retry.{name}"), (*value).to_owned()))
-                .collect(),
-        )
+        pairs
+            .map(|(name, value)| (format!("com.openfaas.retry.{name}"), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn what_is_not_said_or_not_readable_is_the_default() {
-        assert_eq!(Policy::of(&FunctionStatus::default()), Policy::default());
-        let function = FunctionStatus {
-            annotations: map(&[
-                ("attempts", "many"),
-                ("codes", "a,,-1"),
-                ("min_wait", "soon"),
-                ("max_wait", ""),
-            ]),
-            ..FunctionStatus::default()
-        };
-        assert_eq!(Policy::of(&function), Policy::default());
+        assert_eq!(Policy::of(&Map::new(), None), Policy::default());
+        let annotations = map(&[
+            ("attempts", "many"),
+            ("codes", "a,,-1"),
+            ("min_wait", "soon"),
+            ("max_wait", ""),
+        ]);
+        assert_eq!(Policy::of(&annotations, None), Policy::default());
     }
 
     #[test]
     fn annotations_come_before_labels() {
-        let function = FunctionStatus {
-            annotations: map(&[("attempts", "3"), ("codes", "429, 502")]),
-            labels: map(&[("attempts", "7"), ("min_wait", "5"), ("max_wait", "2m")]),
-            ..FunctionStatus::default()
-        };
+        let annotations = map(&[("attempts", "3"), ("codes", "429, 502")]);
+        let labels = map(&[("attempts", "7"), ("min_wait", "5"), ("max_wait", "2m")]);
         let expected = Policy {
             attempts: 3,
             codes: vec![429, 502],
             min_wait: Duration::from_secs(5),
             max_wait: Duration::from_secs(120),
         };
-        assert_eq!(Policy::of(&function), expected);
+        assert_eq!(Policy::of(&annotations, Some(&labels)), expected);
     }
 
     #[test]
@@ -136,10 +126,7 @@ mod tests {
             ("min_wait", "100", (10, 100, 100)),
             ("max_wait", "9999h", (10, 1, 86_400)),
         ] {
-            let policy = Policy::of(&FunctionStatus {
-                labels: map(&[(name, value)]),
-                ..FunctionStatus::default()
-            });
+            let policy = Policy::of(&Map::new(), Some(&map(&[(name, value)])));
             let found = (
                 policy.attempts,
                 policy.min_wait.as_secs(),

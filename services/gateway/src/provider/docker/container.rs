@@ -4,6 +4,7 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -11,7 +12,7 @@ use bollard::{
     auth::DockerCredentials,
     models::{
         ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HealthConfig, HostConfig,
-        RestartPolicy, RestartPolicyNameEnum,
+        Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
     },
 };
 use watchdog::contract;
@@ -32,6 +33,8 @@ const INDEX_LABEL: &str = "org.rubus.function.index";
 const REVISION_LABEL: &str = "org.rubus.function.revision";
 /// The deployment in JSON, the truth from which the other labels are made.
 const DEPLOYMENT_LABEL: &str = "org.rubus.function.deployment";
+/// Where a function sees its secrets.
+const SECRETS: &str = "/var/openfaas/secrets";
 /// Processes of a function: a fork bomb must not take the node down.
 const PIDS: i64 = 1024;
 
@@ -55,9 +58,6 @@ pub(super) struct Replica {
 
 /// Checks what only the provider can.
 pub(super) fn check(deployment: &FunctionDeployment) -> Result<()> {
-    if let Some(name) = deployment.secrets.iter().flatten().next() {
-        return Err(Error::Invalid(format!("unable to find secret: {name}")));
-    }
     for key in deployment.env_vars.iter().flat_map(|map| map.keys()) {
         if key.is_empty() || key.contains(['=', '\0']) {
             return Err(Error::Invalid(format!(
@@ -118,19 +118,32 @@ pub(super) fn selector(id: &FunctionId) -> Vec<String> {
     ]
 }
 
+/// What the containers of a function have in common with no other's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Surroundings {
+    /// The network that they are on.
+    pub(super) network: String,
+    /// The folder of the function's secrets, if it has any.
+    pub(super) secrets: Option<PathBuf>,
+}
+
 /// A replica of a function as the engine is to make it.
 pub(super) fn body(
     id: &FunctionId,
     deployment: &FunctionDeployment,
     index: u32,
     revision: u64,
-    network: &str,
+    surroundings: &Surroundings,
 ) -> Result<ContainerCreateBody> {
     let (memory, cpu) = bounds(deployment.limits.as_ref()).map_err(Error::Invalid)?;
     let (reservation, _) = bounds(deployment.requests.as_ref()).map_err(Error::Invalid)?;
     let read_only = deployment.read_only_root_filesystem;
     let host = HostConfig {
-        network_mode: Some(network.to_owned()),
+        network_mode: Some(surroundings.network.clone()),
+        mounts: surroundings
+            .secrets
+            .as_deref()
+            .map(|folder| vec![secrets_mount(folder)]),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
             maximum_retry_count: None,
@@ -160,6 +173,16 @@ pub(super) fn body(
         host_config: Some(host),
         ..ContainerCreateBody::default()
     })
+}
+
+fn secrets_mount(folder: &Path) -> Mount {
+    Mount {
+        typ: Some(MountType::BIND),
+        source: Some(folder.display().to_string()),
+        target: Some(SECRETS.to_owned()),
+        read_only: Some(true),
+        ..Mount::default()
+    }
 }
 
 fn environment(id: &FunctionId, deployment: &FunctionDeployment) -> Vec<String> {
@@ -315,9 +338,16 @@ mod tests {
         }
     }
 
+    fn around() -> Surroundings {
+        Surroundings {
+            network: "openfaas".to_owned(),
+            secrets: Some("/state/given/fn/echo".into()),
+        }
+    }
+
     #[test]
     fn a_container_is_confined_and_limited() {
-        let body = body(&id(), &deployment(), 0, 7, "openfaas").unwrap();
+        let body = body(&id(), &deployment(), 0, 7, &around()).unwrap();
         let host = body.host_config.unwrap();
         assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
         assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
@@ -329,6 +359,10 @@ mod tests {
         assert_eq!(host.readonly_rootfs, Some(true));
         assert!(host.tmpfs.unwrap().contains_key("/tmp"));
         assert_eq!(host.network_mode.unwrap(), "openfaas");
+        let mount = &host.mounts.unwrap()[0];
+        assert_eq!(mount.source.as_deref(), Some("/state/given/fn/echo"));
+        assert_eq!(mount.target.as_deref(), Some("/var/openfaas/secrets"));
+        assert_eq!(mount.read_only, Some(true));
         let environment = body.env.unwrap();
         assert!(environment.contains(&"fprocess=cat".to_owned()));
         assert!(environment.contains(&"A=1".to_owned()));
@@ -338,13 +372,16 @@ mod tests {
     fn the_process_of_the_image_stands_where_none_is_named() {
         let mut deployment = deployment();
         deployment.env_process = Some(String::new());
-        let environment = body(&id(), &deployment, 0, 7, "n").unwrap().env.unwrap();
+        let environment = body(&id(), &deployment, 0, 7, &around())
+            .unwrap()
+            .env
+            .unwrap();
         assert!(!environment.iter().any(|line| line.starts_with("fprocess=")));
     }
 
     #[test]
     fn a_replica_is_read_back_from_its_labels() {
-        let labels = body(&id(), &deployment(), 2, 7, "n")
+        let labels = body(&id(), &deployment(), 2, 7, &around())
             .unwrap()
             .labels
             .unwrap();
@@ -392,7 +429,6 @@ mod tests {
         };
         assert_eq!(with(&|_| ()), Ok(()));
         let refused = [
-            with(&|d| d.secrets = Some(vec!["key".to_owned()])),
             with(&|d| d.env_vars = map(&[("A=B", "1")])),
             with(&|d| d.labels = map(&[("org.rubus.function.index", "9")])),
             with(&|d| d.labels = map(&[("com.openfaas.annotations.topic", "x")])),

@@ -9,12 +9,13 @@ mod container;
 mod engine;
 mod functions;
 mod locks;
+mod logs;
 mod operations;
 mod presence;
+mod usage;
 mod watch;
 
 use std::{
-    net::SocketAddr,
     path::Path,
     sync::{
         Arc, Mutex, PoisonError,
@@ -31,13 +32,17 @@ use self::{
     functions::{Function, Functions},
     locks::Locks,
 };
-use super::{About, Error, Provider, Result};
-use crate::model::{FunctionDeployment, FunctionId, FunctionStatus};
+use super::{About, Error, Lines, Provider, Result, Route};
+use crate::{
+    model::{FunctionDeployment, FunctionId, FunctionStatus, Usage, logs::Query},
+    secrets::Secrets,
+};
 
 /// The provider that talks to a Docker engine over its socket.
 #[derive(Debug)]
 pub struct DockerProvider {
     engine: Engine,
+    secrets: Secrets,
     locks: Locks,
     /// Counts what may have changed the functions.
     generation: AtomicU64,
@@ -58,10 +63,12 @@ struct Listing {
 
 impl DockerProvider {
     /// A provider for the engine at a unix socket, which need not be there yet.
-    /// It learns of changes while [`DockerProvider::watch`] runs.
-    pub fn new(socket: &Path) -> Self {
+    /// Secrets are in a folder that the engine sees under the same name. It
+    /// learns of changes while [`DockerProvider::watch`] runs.
+    pub fn new(socket: &Path, secrets: &Path) -> Self {
         Self {
             engine: Engine::new(socket),
+            secrets: Secrets::new(secrets),
             locks: Locks::default(),
             generation: AtomicU64::new(0),
             watching: AtomicBool::new(false),
@@ -187,12 +194,41 @@ impl Provider for DockerProvider {
         result
     }
 
-    async fn endpoints(&self, id: &FunctionId) -> Result<Vec<SocketAddr>> {
-        self.function(id, Function::endpoints).await
+    async fn route(&self, id: &FunctionId) -> Result<Route> {
+        self.function(id, Function::route).await
     }
 
     fn distrust(&self, _: &FunctionId) {
         self.changed();
+    }
+
+    async fn usage(&self, id: &FunctionId) -> Result<Usage> {
+        let running = self.function(id, Function::running).await?;
+        usage::measure(&self.engine.client().await?, &running).await
+    }
+
+    async fn logs(&self, id: &FunctionId, query: &Query) -> Result<Lines> {
+        logs::lines(&self.engine, id, query).await
+    }
+
+    async fn secrets(&self, namespace: &str) -> Result<Vec<String>> {
+        self.secrets.list(namespace)
+    }
+
+    async fn create_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<()> {
+        self.secrets.create(namespace, name, value)
+    }
+
+    async fn replace_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<()> {
+        self.secrets.replace(namespace, name, value)
+    }
+
+    async fn is_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<bool> {
+        self.secrets.is(namespace, name, value)
+    }
+
+    async fn delete_secret(&self, namespace: &str, name: &str) -> Result<()> {
+        self.secrets.remove(namespace, name)
     }
 
     async fn has_image(&self, image: &str) -> Result<bool> {

@@ -7,13 +7,14 @@ use std::{
 };
 
 use super::{
-    DockerProvider, container,
+    DockerProvider,
+    container::{self, Surroundings},
     functions::{self, Function, Step},
 };
 use crate::{
     model::{FunctionDeployment, FunctionId},
     provider::{Error, Result},
-    scale,
+    scaling::starter,
 };
 
 /// How long the replicas of an update have to answer.
@@ -34,14 +35,13 @@ impl DockerProvider {
         deployment: FunctionDeployment,
         replicas: u32,
     ) -> Result<()> {
-        container::check(&deployment)?;
+        self.check(id, &deployment)?;
         if self.now(id).await?.is_some() {
             return Err(Error::Exists);
         }
         self.fetch(&deployment).await?;
-        self.make(id, &deployment, replicas, revision(0))
-            .await
-            .map(drop)
+        self.make(id, &deployment, replicas, revision(0)).await?;
+        self.secrets.settle(id, deployment.secret_names())
     }
 
     pub(super) async fn replace_function(
@@ -49,7 +49,7 @@ impl DockerProvider {
         id: &FunctionId,
         deployment: FunctionDeployment,
     ) -> Result<()> {
-        container::check(&deployment)?;
+        self.check(id, &deployment)?;
         let old = self.now(id).await?.ok_or(Error::NotFound)?;
         self.fetch(&deployment).await?;
         let last = old.replicas().iter().map(|replica| replica.revision).max();
@@ -61,12 +61,14 @@ impl DockerProvider {
             self.remove_all(made.iter().map(String::as_str)).await?;
             return Err(error);
         }
-        self.remove_all(old.containers()).await
+        self.remove_all(old.containers()).await?;
+        self.secrets.settle(id, deployment.secret_names())
     }
 
     pub(super) async fn remove_function(&self, id: &FunctionId) -> Result<()> {
         let function = self.now(id).await?.ok_or(Error::NotFound)?;
-        self.remove_all(function.containers()).await
+        self.remove_all(function.containers()).await?;
+        self.secrets.settle(id, &[])
     }
 
     pub(super) async fn scale_function(&self, id: &FunctionId, target: u32) -> Result<()> {
@@ -80,9 +82,9 @@ impl DockerProvider {
                 Step::Stop(container) => self.engine.stop(&container).await?,
                 Step::Remove(container) => self.retire(&container).await?,
                 Step::Create(index) => {
-                    let network = self.engine.network().await?;
+                    let around = self.surroundings(id, &first.deployment).await?;
                     let body =
-                        container::body(id, &first.deployment, index, first.revision, &network)?;
+                        container::body(id, &first.deployment, index, first.revision, &around)?;
                     let name = container::name(id, index, first.revision);
                     let container = self.engine.create(&name, body).await?;
                     self.engine.start(&container).await?;
@@ -92,9 +94,26 @@ impl DockerProvider {
         Ok(())
     }
 
+    fn check(&self, id: &FunctionId, deployment: &FunctionDeployment) -> Result<()> {
+        container::check(deployment)?;
+        self.secrets.check(&id.namespace, deployment.secret_names())
+    }
+
+    async fn surroundings(
+        &self,
+        id: &FunctionId,
+        deployment: &FunctionDeployment,
+    ) -> Result<Surroundings> {
+        Ok(Surroundings {
+            network: self.engine.network().await?,
+            secrets: self.secrets.give(id, deployment.secret_names())?,
+        })
+    }
+
     /// Removes what updates left behind that a power cut ended.
     pub(super) async fn tidy(&self) -> Result<()> {
         let functions = self.functions().await?;
+        self.secrets.tidy(&functions.keys().cloned().collect())?;
         for (id, function) in functions.iter() {
             if function.leftovers().is_empty() {
                 continue;
@@ -118,11 +137,11 @@ impl DockerProvider {
         replicas: u32,
         revision: u64,
     ) -> Result<Vec<String>> {
-        let network = self.engine.network().await?;
+        let around = self.surroundings(id, deployment).await?;
         let mut made = Vec::new();
         let result = async {
             for index in 0..replicas.max(1) {
-                let body = container::body(id, deployment, index, revision, &network)?;
+                let body = container::body(id, deployment, index, revision, &around)?;
                 let name = container::name(id, index, revision);
                 made.push(self.engine.create(&name, body).await?);
             }
@@ -153,7 +172,7 @@ impl DockerProvider {
                     .collect();
                 if let Some(endpoints) = endpoints {
                     for endpoint in endpoints {
-                        scale::probe_until_ready(endpoint).await;
+                        starter::probe_until_ready(endpoint).await;
                     }
                     return Ok(());
                 }

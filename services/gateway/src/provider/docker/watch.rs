@@ -136,7 +136,7 @@ mod tests {
         const LONG: Duration = Duration::from_secs(10);
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("docker.sock");
-        let provider = Arc::new(DockerProvider::new(&socket));
+        let provider = Arc::new(DockerProvider::new(&socket, folder.path()));
         let watching = Arc::clone(&provider);
         let watching = tokio::spawn(async move { watching.watch().await });
         // And is followed again when it is back.
