@@ -530,3 +530,6 @@ fn shortened(reason: String) -> String {
         None => reason,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,9 +30,9 @@ pub(crate) struct FunctionLoad {
 /// A message that was given up.
 #[derive(Debug, Serialize)]
 pub(crate) struct DeadLetter {
-    id: String,
+    pub(super) id: String,
     function: String,
-    reason: String,
+    pub(super) reason: String,
     attempts: u32,
     time: String,
 }

@@ -69,12 +69,6 @@ pub(crate) async fn run(queue: Arc<Queue>, caller: Arc<impl Caller>, stop: impl 
     let _ = time::timeout(DRAIN, ended).await;
 }
 
-/// What came of one attempt.
-enum Outcome {
-    Answered(Option<Callback>),
-    Failed(Failure),
-}
-
 /// An answer and where it is to go.
 struct Callback {
     target: Target,
@@ -87,7 +81,7 @@ struct Failure {
     policy: Policy,
     reason: String,
     /// Whom to tell when it was the last one.
-    callback: Option<Callback>,
+    callback: Option<Box<Callback>>,
 }
 
 impl Failure {
@@ -101,23 +95,57 @@ impl Failure {
     }
 }
 
+/// Who is told of an answer.
+struct Receiver {
+    target: Option<Target>,
+    function: String,
+    call_id: String,
+    start: Instant,
+}
+
+impl Receiver {
+    fn callback(
+        &self,
+        status: StatusCode,
+        headers: HeaderMap,
+        content: Content,
+    ) -> Option<Callback> {
+        let answer = Answer {
+            status,
+            headers,
+            content,
+            function: self.function.clone(),
+            call_id: self.call_id.clone(),
+            seconds: self.start.elapsed().as_secs_f64(),
+        };
+        let target = self.target.clone()?;
+        Some(Callback { target, answer })
+    }
+
+    /// What is told when there is no answer.
+    fn nothing(&self, status: StatusCode) -> Option<Box<Callback>> {
+        self.callback(status, HeaderMap::new(), Content::Memory(Bytes::new()))
+            .map(Box::new)
+    }
+}
+
 /// One attempt, and what follows from it.
 async fn serve(queue: Arc<Queue>, caller: Arc<impl Caller>, ticket: Ticket) {
     match attempt(&queue, &*caller, &ticket).await {
-        Outcome::Answered(None) => {
+        Ok(None) => {
             queue.answered(&ticket);
             queue.finish(ticket.seq).await;
         }
-        Outcome::Answered(Some(callback)) => {
+        Ok(Some(callback)) => {
             // The slot is given back only once there is room for the answer:
             // callbacks that hang do not pile up.
             let room = queue.callbacks.acquire().await;
             queue.answered(&ticket);
-            hand_over(&queue, &ticket, callback).await;
+            hand_over(&queue, callback).await;
             drop(room);
             queue.finish(ticket.seq).await;
         }
-        Outcome::Failed(failure) => {
+        Err(failure) => {
             let Failure {
                 end,
                 policy,
@@ -127,40 +155,91 @@ async fn serve(queue: Arc<Queue>, caller: Arc<impl Caller>, ticket: Ticket) {
             let given_up = queue.failed(&ticket, &end, &policy, reason).await;
             if given_up && let Some(callback) = callback {
                 let _room = queue.callbacks.acquire().await;
-                hand_over(&queue, &ticket, callback).await;
+                hand_over(&queue, *callback).await;
             }
         }
     }
 }
 
-async fn hand_over(queue: &Queue, ticket: &Ticket, callback: Callback) {
+async fn hand_over(queue: &Queue, callback: Callback) {
     let Callback { target, answer } = callback;
     if let Err(reason) = target.hand_over(&answer, queue.rules).await {
         eprintln!(
             "gateway: the answer of {} to call {} does not reach {target}: {reason}",
-            ticket.function, answer.call_id
+            answer.function, answer.call_id
         );
     }
 }
 
-async fn attempt(queue: &Arc<Queue>, caller: &impl Caller, ticket: &Ticket) -> Outcome {
-    let message = {
-        let (queue, seq) = (Arc::clone(queue), ticket.seq);
-        let failures = queue.failures(seq);
-        blocking(move || queue.store.message(seq, failures)).await
+/// Calls a function once. What is returned is what is to be handed over.
+async fn attempt(
+    queue: &Arc<Queue>,
+    caller: &impl Caller,
+    ticket: &Ticket,
+) -> std::result::Result<Option<Callback>, Failure> {
+    let message = open(queue, ticket).await?;
+    let receiver = Receiver {
+        // It was good when the call was taken in; the rules may be others now.
+        target: message
+            .head
+            .callback_url
+            .as_deref()
+            .and_then(|url| Target::parse(url, queue.rules).ok()),
+        function: ticket.function.to_string(),
+        call_id: message.head.call_id().to_owned(),
+        start: Instant::now(),
     };
-    let Message { head, file, length } = match message {
-        Ok(message) => message,
+    let policy = match caller.policy(&message.head.function).await {
+        Ok(policy) => policy,
+        Err(error @ Error::Unavailable(_)) => return Err(Failure::new(End::Away, error)),
+        // It may be between its deletion and its next deployment.
         Err(error) => {
-            let end = match error.kind() {
-                io::ErrorKind::InvalidData | io::ErrorKind::NotFound => End::Hopeless,
-                // The gateway or the disk cannot, for now.
-                _ => End::Failed,
-            };
-            let reason = format!("its file cannot be read: {error}");
-            return Outcome::Failed(Failure::new(end, reason));
+            let callback = receiver.nothing(match error {
+                Error::NotFound => StatusCode::NOT_FOUND,
+                _ => StatusCode::INTERNAL_SERVER_ERROR,
+            });
+            return Err(Failure {
+                callback,
+                ..Failure::new(End::Failed, error)
+            });
         }
     };
+    let (parts, body) = caller.call(request(message)?).await.into_parts();
+    let internal = parts.headers.contains_key(contract::INTERNAL_HEADER);
+    let (status, reason) = if policy.failed(parts.status, internal) {
+        (parts.status, reason(parts.status, body).await)
+    } else {
+        match read(queue, ticket, receiver.target.is_some(), body).await {
+            Ok(content) => {
+                let callback = |content| receiver.callback(parts.status, parts.headers, content);
+                return Ok(content.and_then(callback));
+            }
+            Err(reason) => (StatusCode::BAD_GATEWAY, reason),
+        }
+    };
+    Err(Failure {
+        policy,
+        callback: receiver.nothing(status),
+        ..Failure::new(End::Failed, reason)
+    })
+}
+
+async fn open(queue: &Arc<Queue>, ticket: &Ticket) -> std::result::Result<Message, Failure> {
+    let (opened, seq) = (Arc::clone(queue), ticket.seq);
+    let failures = queue.failures(seq);
+    let message = blocking(move || opened.store.message(seq, failures)).await;
+    message.map_err(|error| {
+        let end = match error.kind() {
+            io::ErrorKind::InvalidData | io::ErrorKind::NotFound => End::Hopeless,
+            // The gateway or the disk cannot, for now.
+            _ => End::Failed,
+        };
+        Failure::new(end, format!("its file cannot be read: {error}"))
+    })
+}
+
+fn request(message: Message) -> std::result::Result<Request<Body>, Failure> {
+    let Message { head, file, length } = message;
     let body = match length {
         0 => Body::empty(),
         _ => {
@@ -168,72 +247,8 @@ async fn attempt(queue: &Arc<Queue>, caller: &impl Caller, ticket: &Ticket) -> O
             Body::from_stream(ReaderStream::with_capacity(file.take(length), CHUNK))
         }
     };
-    let request = match head.request(body, length) {
-        Ok(request) => request,
-        Err(error) => return Outcome::Failed(Failure::new(End::Hopeless, error)),
-    };
-    let target = head.callback_url.as_deref();
-    // It was good when the call was taken in; the rules may be others by now.
-    let target = target.and_then(|url| Target::parse(url, queue.rules).ok());
-    let start = Instant::now();
-    let callback = |status: StatusCode, headers, content| {
-        target.clone().map(|target| Callback {
-            target,
-            answer: Answer {
-                status,
-                headers,
-                content,
-                function: ticket.function.to_string(),
-                call_id: head.call_id().to_owned(),
-                seconds: start.elapsed().as_secs_f64(),
-            },
-        })
-    };
-    let none = || Content::Memory(Bytes::new());
-
-    let policy = match caller.policy(&head.function).await {
-        Ok(policy) => policy,
-        Err(error @ Error::Unavailable(_)) => {
-            return Outcome::Failed(Failure::new(End::Away, error));
-        }
-        // It may be between its deletion and its next deployment.
-        Err(error) => {
-            let status = match error {
-                Error::NotFound => StatusCode::NOT_FOUND,
-                _ => StatusCode::INTERNAL_SERVER_ERROR,
-            };
-            return Outcome::Failed(Failure {
-                callback: callback(status, HeaderMap::new(), none()),
-                ..Failure::new(End::Failed, error)
-            });
-        }
-    };
-    let (parts, body) = caller.call(request).await.into_parts();
-    let internal = parts.headers.contains_key(contract::INTERNAL_HEADER);
-    let failure = if policy.failed(parts.status, internal) {
-        reason(parts.status, body).await
-    } else {
-        match read(queue, ticket, target.is_some(), body).await {
-            Ok(content) => {
-                return Outcome::Answered(
-                    content.and_then(|content| callback(parts.status, parts.headers, content)),
-                );
-            }
-            Err(reason) => reason,
-        }
-    };
-    Outcome::Failed(Failure {
-        policy,
-        callback: callback(
-            match parts.status.is_success() {
-                true => StatusCode::BAD_GATEWAY,
-                false => parts.status,
-            },
-            HeaderMap::new(),
-            none(),
-        ),
-        ..Failure::new(End::Failed, failure)
-    })
+    head.request(body, length)
+        .map_err(|error| Failure::new(End::Hopeless, error))
 }
 
 /// Reads an answer to its end, and keeps it where somebody wants it.
