@@ -29,9 +29,9 @@ use crate::{
 
 /// How long the functions may take to be listed; the former list is used then.
 const LIST_LIMIT: Duration = Duration::from_secs(5);
-/// How soon they are listed again when that failed: at the start, the engine
-/// comes after the gateway.
-const LIST_PAUSE: Duration = Duration::from_secs(1);
+/// How soon they are listed again when that failed, at first and at the latest:
+/// at the start the engine comes after the gateway, and some nodes have none.
+const LIST_PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What knows the functions and calls them.
 pub(crate) trait Functions: Caller {
@@ -48,13 +48,17 @@ pub(crate) async fn run(functions: Arc<impl Functions>, stop: impl Future) {
     let start = Instant::now();
     let mut planner = Planner::default();
     let mut listed = Vec::new();
+    let mut again = LIST_PAUSE.0;
     let busy = Busy::default();
     loop {
-        let answer = time::timeout(LIST_LIMIT, functions.list()).await;
-        let known = matches!(answer, Ok(Ok(_)));
-        if let Ok(Ok(all)) = answer {
+        let mut latest = None;
+        if let Ok(Ok(all)) = time::timeout(LIST_LIMIT, functions.list()).await {
             listed = all;
             listed.retain(|function| schedule_of(function).is_some());
+            again = LIST_PAUSE.0;
+        } else {
+            latest = Some(again);
+            again = (again * 2).min(LIST_PAUSE.1);
         }
         let now = Now {
             wall: SystemTime::now()
@@ -73,10 +77,7 @@ pub(crate) async fn run(functions: Arc<impl Functions>, stop: impl Future) {
                 eprintln!("gateway: {id} is not called by the clock: its last call is not over");
             }
         }
-        let pause = match known {
-            true => look.pause,
-            false => look.pause.min(LIST_PAUSE),
-        };
+        let pause = latest.unwrap_or(look.pause).min(look.pause);
         tokio::select! {
             _ = &mut stop => return,
             () = time::sleep(pause) => {}

@@ -6,6 +6,7 @@
 //! name is never one of a half-written file.
 
 use std::{
+    collections::HashSet,
     fs, io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
@@ -102,10 +103,11 @@ impl Store {
 
         let mut found = Found::default();
         let mut damaged = Vec::new();
+        let mut numbers = HashSet::new();
         for name in names(&waiting)? {
             let path = waiting.join(&name);
             match (parse_waiting(&name), Message::open(&path)) {
-                (Some((seq, _)), Ok(_)) if found.waiting.iter().any(|other| other.seq == seq) => {
+                (Some((seq, _)), Ok(_)) if !numbers.insert(seq) => {
                     damaged.push((name, "another one has its number".to_owned()));
                 }
                 (Some((seq, failures)), Ok(message)) => {
