@@ -4,7 +4,11 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use watchdog::duration;
 
-use crate::queue::Limits;
+use crate::{
+    provider::docker::{self, Allowed, Pull},
+    queue::Limits,
+};
+
 /// Most bytes of a request's body: the classic watchdog holds all of it in
 /// memory, and a small board has a gigabyte.
 const MAX_BODY: u64 = 32 << 20;
@@ -12,8 +16,11 @@ const MAX_BODY: u64 = 32 << 20;
 /// a function of the classic kind.
 const MAX_REQUESTS: u32 = 500;
 
+/// The folder of the functions' secrets in the gateway's state.
+const SECRETS: &str = "function-secrets";
+
 /// The settings of one gateway.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The address that it listens on; without one, all.
     pub address: Option<IpAddr>,
@@ -41,8 +48,8 @@ pub struct Config {
     pub autoscale: bool,
     /// The namespace of functions that name none.
     pub namespace: String,
-    /// The engine's socket.
-    pub docker_socket: PathBuf,
+    /// The engine, and what it may give to functions.
+    pub docker: docker::Options,
     /// The functions that the image carries.
     pub functions: PathBuf,
     /// The gateway's own state.
@@ -75,6 +82,13 @@ impl Config {
                 .unwrap_or(default)
         };
         let path = |name, default: &str| PathBuf::from(text(name).unwrap_or(default.to_owned()));
+        let list = |name| {
+            let all = text(name).unwrap_or_default();
+            all.split(',')
+                .filter(|it| !it.is_empty())
+                .map(str::to_owned)
+                .collect()
+        };
         let state = path("state_path", "/var/lib/rubus/gateway");
         Self {
             address: text("address").and_then(|value| value.parse().ok()),
@@ -93,7 +107,21 @@ impl Config {
             scale_from_zero: text("scale_from_zero").is_some_and(|value| value == "true"),
             autoscale: text("autoscale").is_none_or(|value| value == "true"),
             namespace: text("function_namespace").unwrap_or_else(|| "openfaas-fn".to_owned()),
-            docker_socket: path("DOCKER_SOCKET", rubus_config::paths::ENGINE_SOCKET),
+            docker: docker::Options {
+                socket: path("DOCKER_SOCKET", rubus_config::paths::ENGINE_SOCKET),
+                secrets: state.join(SECRETS),
+                // In the words of Kubernetes, as upstream.
+                pull: match text("image_pull_policy").as_deref() {
+                    Some("Always") => Pull::Always,
+                    Some("Never") => Pull::Never,
+                    _ => Pull::Missing,
+                },
+                allowed: Allowed {
+                    devices: list("devices"),
+                    folders: list("folders"),
+                    dev: path("device_path", "/dev"),
+                },
+            },
             functions: path("functions_path", rubus_config::paths::FUNCTIONS),
             state,
             health_socket: text("health_socket").map(PathBuf::from),

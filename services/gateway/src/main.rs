@@ -13,16 +13,13 @@ use gateway::{
 };
 use rubus_config::{
     paths,
-    settings::{self, Settings},
+    settings::{self, ImagePull, Settings, values::FunctionPath},
     view,
 };
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-
-/// The folder of the functions' secrets in the gateway's state.
-const SECRETS: &str = "function-secrets";
 
 fn main() -> ExitCode {
     let settings = view::read(Path::new(paths::OWN_SETTINGS)).unwrap_or_else(|error| {
@@ -59,10 +56,26 @@ fn variable(settings: &settings::Gateway, name: &str) -> Option<String> {
         "scale_from_zero" => Some(settings.scale_from_zero.to_string()),
         "max_body" => bytes(settings.max_body.as_str()).map(|bytes| bytes.to_string()),
         "max_requests" => Some(settings.max_requests.get().to_string()),
+        "image_pull_policy" => Some(
+            match settings.pull {
+                ImagePull::Always => "Always",
+                ImagePull::Missing => "IfNotPresent",
+                ImagePull::Never => "Never",
+            }
+            .to_owned(),
+        ),
+        "devices" => Some(list(&settings.devices)),
+        "folders" => Some(list(&settings.folders)),
         "rate_limit" => Some(settings.rate_limit.to_string()),
         "upstream_timeout" => Some(settings.timeout.as_str().to_owned()),
         _ => None,
     }
+}
+
+/// Paths of the settings, none of which has a comma.
+fn list(paths: &[FunctionPath]) -> String {
+    let paths: Vec<&str> = paths.iter().map(FunctionPath::as_str).collect();
+    paths.join(",")
 }
 
 /// A size of the settings, whose units are powers of 1024 with a single letter.
@@ -78,10 +91,7 @@ async fn run(config: Config) -> Result<(), String> {
         .basic_auth
         .then(|| Credentials::load_or_make(&config.secrets))
         .transpose()?;
-    let provider = Arc::new(DockerProvider::new(
-        &config.docker_socket,
-        &config.state.join(SECRETS),
-    ));
+    let provider = Arc::new(DockerProvider::new(config.docker.clone()));
     let gateway = Gateway::new(Arc::clone(&provider), &config, credentials)?;
     let gateway = Arc::new(match Queue::open(&config) {
         Ok(queue) => gateway.with_queue(queue),

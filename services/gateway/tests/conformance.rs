@@ -17,7 +17,10 @@ use std::{
 use futures_util::StreamExt;
 use gateway::{
     model::{FunctionDeployment, Resources, logs::Query},
-    provider::{Error, Provider, docker::DockerProvider},
+    provider::{
+        Error, Provider,
+        docker::{Allowed, DockerProvider, Options, Pull},
+    },
     seed,
 };
 use support::{client, deployment, id, memory::Memory};
@@ -235,9 +238,20 @@ fn scratch(name: &str) -> PathBuf {
     folder
 }
 
-/// The folder of the secrets, which the engine has to see under the same name.
-fn secrets() -> PathBuf {
-    std::env::var_os("TEST_SECRETS").map_or_else(|| scratch("secrets"), PathBuf::from)
+/// A provider for the engine at a socket. `TEST_SECRETS` is a folder that the
+/// engine sees under the same name.
+fn options(socket: &Path) -> Options {
+    let secrets = std::env::var_os("TEST_SECRETS");
+    Options {
+        socket: socket.to_owned(),
+        secrets: secrets.map_or_else(|| scratch("secrets"), PathBuf::from),
+        pull: Pull::default(),
+        allowed: Allowed {
+            devices: vec!["/dev/full".to_owned()],
+            folders: vec!["/home".to_owned()],
+            dev: "/dev".into(),
+        },
+    }
 }
 
 /// The engine to test on.
@@ -334,7 +348,7 @@ impl Docker {
 
     /// A provider that follows the engine.
     async fn provider(&self) -> Arc<DockerProvider> {
-        let provider = Arc::new(DockerProvider::new(&self.socket, &secrets()));
+        let provider = Arc::new(DockerProvider::new(options(&self.socket)));
         let watching = Arc::clone(&provider);
         tokio::spawn(async move { watching.watch().await });
         provider.ready().await.unwrap();
@@ -353,6 +367,7 @@ async fn the_docker_provider_conforms() {
     functions_are_reached_through_the_gateway(&docker, &provider).await;
     a_function_sees_its_secrets(&provider).await;
     what_a_function_wrote_and_uses_is_told(&provider).await;
+    a_function_has_of_the_node_what_its_owner_allows(&docker, &provider).await;
     what_happens_behind_its_back_is_noticed(&docker, &provider).await;
     an_update_that_does_not_answer_is_undone(&provider).await;
     a_provider_without_memory_finds_everything_again(&docker).await;
@@ -431,6 +446,54 @@ async fn a_function_sees_its_secrets(provider: &Arc<DockerProvider>) {
     );
     provider.delete(&id("reader")).await.unwrap();
     provider.delete_secret(namespace, "token").await.unwrap();
+}
+
+async fn a_function_has_of_the_node_what_its_owner_allows(
+    docker: &Docker,
+    provider: &Arc<DockerProvider>,
+) {
+    let with = |annotations: &[(&str, &str)], constraint: &str| FunctionDeployment {
+        annotations: map(annotations),
+        constraints: Some(vec![constraint.to_owned()]),
+        env_process: Some("sh".to_owned()),
+        ..deployment("granted", ECHO)
+    };
+    let granted = id("granted");
+    for (annotations, constraint, reason) in [
+        (
+            ("org.rubus.devices", "/dev/mem"),
+            "node.role == manager",
+            "gateway.devices",
+        ),
+        (
+            ("org.rubus.folders", "/etc:/host"),
+            "node.role == manager",
+            "gateway.folders",
+        ),
+        (("a", "b"), "node.hostname == elsewhere", "does not hold"),
+    ] {
+        let sent = with(&[annotations], constraint);
+        let refused = provider.deploy(&granted, sent, 1).await.unwrap_err();
+        assert!(refused.to_string().contains(reason), "{refused}");
+    }
+    let wanted = [
+        ("org.rubus.devices", "/dev/full"),
+        ("org.rubus.folders", "/home:/people:ro"),
+    ];
+    let sent = with(&wanted, "node.platform.os == linux");
+    provider.deploy(&granted, sent, 1).await.unwrap();
+    let container = docker.run(&[
+        "ps",
+        "-q",
+        "--filter",
+        "label=com.openfaas.function=granted",
+    ]);
+    let inside = |command: &str| docker.run(&["exec", container.trim(), "sh", "-c", command]);
+    let error = inside("cat /dev/null > /dev/full && echo x > /dev/full; echo ended $?");
+    assert!(error.contains("ended 1"), "{error}");
+    let error = inside("test -d /people && ! test -w /people && echo read only");
+    assert_eq!(error.trim(), "read only");
+    provider.delete(&granted).await.unwrap();
 }
 
 /// Waits until every replica answers.
@@ -553,7 +616,7 @@ async fn a_provider_without_memory_finds_everything_again(docker: &Docker) {
         .await
         .unwrap();
     available(&*first, "lasting", 2).await;
-    let second = DockerProvider::new(&docker.socket, &secrets());
+    let second = DockerProvider::new(options(&docker.socket));
     let told = second.list().await.unwrap();
     assert_eq!(told, first.list().await.unwrap());
     let replicas: Vec<u32> = told.iter().map(|function| function.replicas).collect();
@@ -586,7 +649,7 @@ async fn functions_of_the_image_are_given_once(docker: &Docker, provider: &Arc<D
 }
 
 async fn without_an_engine_it_says_so() {
-    let provider = DockerProvider::new(Path::new("/nonexistent/docker.sock"), &secrets());
+    let provider = DockerProvider::new(options(Path::new("/nonexistent/docker.sock")));
     let result = provider.ready().await;
     assert!(
         matches!(&result, Err(Error::Unavailable(reason)) if reason.contains("/nonexistent/docker.sock")),

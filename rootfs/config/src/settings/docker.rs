@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::access::Ssh;
-use super::values::{DataFolder, Period, Registry, Size, WebAddress, Within};
+use super::values::{DataFolder, FunctionPath, Period, Registry, Size, WebAddress, Within};
 
 /// The Docker engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,20 @@ impl Default for Docker {
     }
 }
 
+/// When the image of a function is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ImagePull {
+    /// At every deployment.
+    Always,
+    /// When it is not there, or is called `latest`.
+    #[default]
+    Missing,
+    /// Never: deployments of images that are not there are refused.
+    Never,
+}
+
 /// Where the gateway's metrics are, whatever its own port is.
 const METRICS_PORT: u16 = 8082;
 
@@ -78,6 +92,13 @@ pub struct Gateway {
     pub max_requests: Within<1, 100_000>,
     /// How many requests an address may send in a second; `0` for any number.
     pub rate_limit: u32,
+    /// When images of functions are fetched.
+    pub pull: ImagePull,
+    /// Devices that functions may have, such as `/dev/gpiochip0`, or `/dev/i2c-*`
+    /// for all that begin like it.
+    pub devices: Vec<FunctionPath>,
+    /// Folders that functions may have, such as `/home/rubus/photos`.
+    pub folders: Vec<FunctionPath>,
 }
 
 impl Default for Gateway {
@@ -92,6 +113,9 @@ impl Default for Gateway {
             max_body: Size::known("32M"),
             max_requests: Within::known(500),
             rate_limit: 0,
+            pull: ImagePull::default(),
+            devices: Vec::new(),
+            folders: Vec::new(),
         }
     }
 }

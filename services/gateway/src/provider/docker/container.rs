@@ -4,19 +4,20 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bollard::{
     auth::DockerCredentials,
     models::{
-        ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HealthConfig, HostConfig,
-        Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, DeviceMapping,
+        HealthConfig, HostConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
     },
 };
 use watchdog::contract;
 
+use super::host::Host;
 use crate::{
     model::{FunctionDeployment, FunctionId, Resources},
     provider::{Error, Result},
@@ -125,6 +126,8 @@ pub(super) struct Surroundings {
     pub(super) network: String,
     /// The folder of the function's secrets, if it has any.
     pub(super) secrets: Option<PathBuf>,
+    /// What it gets of the node.
+    pub(super) host: Host,
 }
 
 /// A replica of a function as the engine is to make it.
@@ -140,10 +143,23 @@ pub(super) fn body(
     let read_only = deployment.read_only_root_filesystem;
     let host = HostConfig {
         network_mode: Some(surroundings.network.clone()),
-        mounts: surroundings
-            .secrets
-            .as_deref()
-            .map(|folder| vec![secrets_mount(folder)]),
+        mounts: Some(mounts(surroundings)),
+        devices: Some(
+            surroundings
+                .host
+                .devices
+                .iter()
+                .map(|it| device(it))
+                .collect(),
+        ),
+        group_add: Some(
+            surroundings
+                .host
+                .groups
+                .iter()
+                .map(u32::to_string)
+                .collect(),
+        ),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
             maximum_retry_count: None,
@@ -175,13 +191,26 @@ pub(super) fn body(
     })
 }
 
-fn secrets_mount(folder: &Path) -> Mount {
-    Mount {
+fn mounts(surroundings: &Surroundings) -> Vec<Mount> {
+    let mount = |source: String, target: &str, read_only| Mount {
         typ: Some(MountType::BIND),
-        source: Some(folder.display().to_string()),
-        target: Some(SECRETS.to_owned()),
-        read_only: Some(true),
+        source: Some(source),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
         ..Mount::default()
+    };
+    let secrets = surroundings.secrets.iter();
+    let secrets = secrets.map(|folder| mount(folder.display().to_string(), SECRETS, true));
+    let folders = surroundings.host.folders.iter();
+    let folders = folders.map(|it| mount(it.source.clone(), &it.target, it.read_only));
+    secrets.chain(folders).collect()
+}
+
+fn device(path: &str) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(path.to_owned()),
+        path_in_container: Some(path.to_owned()),
+        cgroup_permissions: Some("rw".to_owned()),
     }
 }
 
@@ -303,6 +332,7 @@ pub(super) fn credentials(deployment: &FunctionDeployment) -> Result<Option<Dock
 
 #[cfg(test)]
 mod tests {
+    use super::super::host::Folder;
     use super::*;
     use crate::model::Map;
     use bollard::models::{ContainerSummaryNetworkSettings, EndpointSettings};
@@ -342,6 +372,15 @@ mod tests {
         Surroundings {
             network: "openfaas".to_owned(),
             secrets: Some("/state/given/fn/echo".into()),
+            host: Host {
+                devices: vec!["/dev/gpiochip0".to_owned()],
+                groups: [997].into(),
+                folders: vec![Folder {
+                    source: "/mnt/data".to_owned(),
+                    target: "/data".to_owned(),
+                    read_only: false,
+                }],
+            },
         }
     }
 
@@ -359,10 +398,16 @@ mod tests {
         assert_eq!(host.readonly_rootfs, Some(true));
         assert!(host.tmpfs.unwrap().contains_key("/tmp"));
         assert_eq!(host.network_mode.unwrap(), "openfaas");
-        let mount = &host.mounts.unwrap()[0];
+        let mounts = host.mounts.unwrap();
+        assert_eq!(mounts[1].target.as_deref(), Some("/data"));
+        let mount = &mounts[0];
         assert_eq!(mount.source.as_deref(), Some("/state/given/fn/echo"));
         assert_eq!(mount.target.as_deref(), Some("/var/openfaas/secrets"));
         assert_eq!(mount.read_only, Some(true));
+        let device = &host.devices.unwrap()[0];
+        assert_eq!(device.path_on_host.as_deref(), Some("/dev/gpiochip0"));
+        assert_eq!(device.cgroup_permissions.as_deref(), Some("rw"));
+        assert_eq!(host.group_add.unwrap(), ["997"]);
         let environment = body.env.unwrap();
         assert!(environment.contains(&"fprocess=cat".to_owned()));
         assert!(environment.contains(&"A=1".to_owned()));

@@ -8,15 +8,17 @@
 mod container;
 mod engine;
 mod functions;
+mod host;
 mod locks;
 mod logs;
 mod operations;
+mod placement;
 mod presence;
 mod usage;
 mod watch;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -38,11 +40,40 @@ use crate::{
     secrets::Secrets,
 };
 
+pub use self::host::Allowed;
+
+/// When an image is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// At every deployment; without its registry there is none.
+    Always,
+    /// When it is not there, or what its tag means changes.
+    #[default]
+    Missing,
+    /// Never: it is there, or the deployment is refused.
+    Never,
+}
+
+/// What a provider has to be told.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The engine's socket, which need not be there yet.
+    pub socket: PathBuf,
+    /// The folder of the secrets, which the engine sees under the same name.
+    pub secrets: PathBuf,
+    /// When an image is fetched.
+    pub pull: Pull,
+    /// What of the node functions may have.
+    pub allowed: Allowed,
+}
+
 /// The provider that talks to a Docker engine over its socket.
 #[derive(Debug)]
 pub struct DockerProvider {
     engine: Engine,
     secrets: Secrets,
+    pull: Pull,
+    allowed: Allowed,
     locks: Locks,
     /// Counts what may have changed the functions.
     generation: AtomicU64,
@@ -62,13 +93,14 @@ struct Listing {
 }
 
 impl DockerProvider {
-    /// A provider for the engine at a unix socket, which need not be there yet.
-    /// Secrets are in a folder that the engine sees under the same name. It
-    /// learns of changes while [`DockerProvider::watch`] runs.
-    pub fn new(socket: &Path, secrets: &Path) -> Self {
+    /// A provider for an engine. It learns of changes while
+    /// [`DockerProvider::watch`] runs.
+    pub fn new(options: Options) -> Self {
         Self {
-            engine: Engine::new(socket),
-            secrets: Secrets::new(secrets),
+            engine: Engine::new(&options.socket),
+            secrets: Secrets::new(&options.secrets),
+            pull: options.pull,
+            allowed: options.allowed,
             locks: Locks::default(),
             generation: AtomicU64::new(0),
             watching: AtomicBool::new(false),

@@ -7,9 +7,10 @@ use std::{
 };
 
 use super::{
-    DockerProvider,
+    DockerProvider, Pull,
     container::{self, Surroundings},
     functions::{self, Function, Step},
+    placement,
 };
 use crate::{
     model::{FunctionDeployment, FunctionId},
@@ -35,7 +36,7 @@ impl DockerProvider {
         deployment: FunctionDeployment,
         replicas: u32,
     ) -> Result<()> {
-        self.check(id, &deployment)?;
+        self.check(id, &deployment).await?;
         if self.now(id).await?.is_some() {
             return Err(Error::Exists);
         }
@@ -49,7 +50,7 @@ impl DockerProvider {
         id: &FunctionId,
         deployment: FunctionDeployment,
     ) -> Result<()> {
-        self.check(id, &deployment)?;
+        self.check(id, &deployment).await?;
         let old = self.now(id).await?.ok_or(Error::NotFound)?;
         self.fetch(&deployment).await?;
         let last = old.replicas().iter().map(|replica| replica.revision).max();
@@ -94,9 +95,21 @@ impl DockerProvider {
         Ok(())
     }
 
-    fn check(&self, id: &FunctionId, deployment: &FunctionDeployment) -> Result<()> {
+    async fn check(&self, id: &FunctionId, deployment: &FunctionDeployment) -> Result<()> {
         container::check(deployment)?;
-        self.secrets.check(&id.namespace, deployment.secret_names())
+        self.allowed.grant(deployment)?;
+        self.secrets
+            .check(&id.namespace, deployment.secret_names())?;
+        let constraints = deployment.constraints.as_deref().unwrap_or_default();
+        if constraints.is_empty() {
+            return Ok(());
+        }
+        match placement::unmet(constraints, &self.engine.info().await?) {
+            None => Ok(()),
+            Some(constraint) => Err(Error::Invalid(format!(
+                "constraints: \"{constraint}\" does not hold for this node, and there is no other"
+            ))),
+        }
     }
 
     async fn surroundings(
@@ -107,6 +120,7 @@ impl DockerProvider {
         Ok(Surroundings {
             network: self.engine.network().await?,
             secrets: self.secrets.give(id, deployment.secret_names())?,
+            host: self.allowed.grant(deployment)?,
         })
     }
 
@@ -202,14 +216,24 @@ impl DockerProvider {
     async fn fetch(&self, deployment: &FunctionDeployment) -> Result<()> {
         let image = &deployment.image;
         let present = self.engine.has_image(image).await?;
-        if present && !container::may_have_changed(image) {
+        let wanted = match self.pull {
+            Pull::Always => true,
+            Pull::Never => false,
+            Pull::Missing => !present || container::may_have_changed(image),
+        };
+        if !wanted && present {
             return Ok(());
+        }
+        if !wanted {
+            return Err(Error::Invalid(format!(
+                "{image} is not on this node, and gateway.pull says never"
+            )));
         }
         let credentials = container::credentials(deployment)?;
         match self.engine.pull(image, credentials).await {
             // Better an old one than none, on a node whose network is away.
             Err(Error::Unavailable(reason)) => Err(Error::Unavailable(reason)),
-            Err(_) if present => Ok(()),
+            Err(_) if present && self.pull == Pull::Missing => Ok(()),
             Err(error) => Err(Error::Invalid(format!("cannot fetch {image}: {error}"))),
             Ok(()) => Ok(()),
         }
