@@ -2,10 +2,7 @@
 
 mod support;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{body::Body, http::Request};
 use gateway::{
@@ -380,17 +377,17 @@ async fn a_callback_that_fails_is_tried_again_and_no_redirect_is_followed() {
 
 #[tokio::test]
 async fn a_slow_function_does_not_hold_up_the_others() {
-    let functions = [("slow", "slow"), ("echo", "echo")];
+    let functions = [("slow", "endless"), ("echo", "echo")];
     let mut it = Fixture::new(&functions, &[("max_inflight", "2")]).await;
     for _ in 0..4 {
         it.call("/async-function/slow", &[], b"").await;
     }
     let queue = it.until(|queue| queue["inflight"] == 1).await;
     assert_eq!(queue["depth"], 3);
-    let start = Instant::now();
-    it.call_back("/async-function/echo", "x").await;
-    it.sink.next().await;
-    assert!(start.elapsed() < Duration::from_millis(1500));
+    for _ in 0..3 {
+        it.call_back("/async-function/echo", "x").await;
+        it.sink.next().await;
+    }
 
     let metrics = request(it.server.metrics, "GET", "/metrics", &[], b"").await;
     let metrics = metrics.text();
