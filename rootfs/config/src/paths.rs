@@ -33,6 +33,8 @@ pub const OWN_SERVICES: &str = "/var/lib/rubus/services";
 pub const ENGINE_SOCKET: &str = "/run/rubus/docker/docker.sock";
 /// The port of the engine's API for clients with certificates, as IANA has it.
 pub const ENGINE_TCP_PORT: u16 = 2376;
+/// The user and the password of the gateway's API, a file each.
+pub const GATEWAY_CREDENTIALS: &str = "/var/lib/rubus/gateway/secrets";
 /// The node's own authority, which signs the certificates of the engine and its
 /// clients: certificate and key in PEM, for root only.
 pub const TLS_AUTHORITY: &str = "/var/lib/rubus/tls/authority.pem";

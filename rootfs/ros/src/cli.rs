@@ -111,6 +111,14 @@ Examples:
   ros tls generate && ros config set docker.tcp true"
     )]
     Tls(crate::tls::Tls),
+    /// Look into the functions gateway
+    #[command(
+        subcommand,
+        after_help = "\
+Examples:
+  ros function credentials"
+    )]
+    Function(crate::function::Function),
     /// Show, restart and switch off the system
     #[command(
         subcommand,

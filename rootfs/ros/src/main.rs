@@ -10,6 +10,7 @@ mod config;
 mod elevate;
 mod engine;
 mod exec;
+mod function;
 mod given;
 mod host;
 mod inspect;
@@ -75,6 +76,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         Command::Console(command) => variants::console(&client, command, output)?,
         Command::Recovery(listing) => recovery::run(&client, &host, *listing, output)?,
         Command::Tls(command) => tls::run(&cli.global.host, command, output)?,
+        Command::Function(command) => function::run(&cli.global.host, command, output)?,
         Command::Os(Os::Version(listing)) => os::version(&host, *listing, output)?,
         Command::Os(Os::Status(options)) => return os::status(&client, &host, *options, output),
         Command::Os(Os::Reboot) => power::run(&client, &host, PowerAction::Reboot, output)?,
