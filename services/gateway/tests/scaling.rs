@@ -118,3 +118,20 @@ async fn a_request_that_comes_while_the_last_replica_goes_waits_for_a_new_one() 
     assert_eq!(memory.starts.load(Ordering::Relaxed), 2);
     assert_eq!(memory.status(&id("f")).await.unwrap().replicas, 1);
 }
+
+#[tokio::test]
+async fn asynchronous_calls_that_wait_bring_replicas() {
+    let labels = [
+        ("type", "queue"),
+        ("target", "2"),
+        ("max", "3"),
+        ("down.window", "1s"),
+    ];
+    let (memory, server) = with(&labels, "slow").await;
+    for _ in 0..8 {
+        let answer = server.open("POST", "/async-function/f", "x").await;
+        assert_eq!(answer.status, 202);
+    }
+    wait_for(&memory, |replicas| replicas == 3).await;
+    wait_for(&memory, |replicas| replicas == 1).await;
+}

@@ -31,6 +31,14 @@ pub async fn work<P: Provider>(gateway: Arc<Gateway<P>>, stop: impl Future) {
     }
 }
 
+impl<P: Provider> Gateway<P> {
+    /// Asynchronous calls of a function that are not answered yet.
+    pub(crate) fn queued(&self, id: &FunctionId) -> usize {
+        let queue = self.queue.as_ref();
+        queue.map_or(0, |queue| queue.load_of(&id.to_string()))
+    }
+}
+
 impl<P: Provider> Caller for Gateway<P> {
     async fn policy(&self, function: &str) -> Result<Policy> {
         let id = FunctionId::parse(function, self.namespaces.default());

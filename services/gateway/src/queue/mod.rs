@@ -199,6 +199,11 @@ impl Queue {
         Overview::of(&self.state())
     }
 
+    /// Calls of a function that wait or are under way.
+    pub(crate) fn load_of(&self, function: &str) -> usize {
+        self.state().schedule.load_of(function)
+    }
+
     /// Lets the dead letters of this id be called again.
     pub(crate) async fn replay(self: &Arc<Self>, id: &str) -> Result<(), DeadError> {
         let claimed = self.claim(id)?;

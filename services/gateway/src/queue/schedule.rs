@@ -218,6 +218,14 @@ impl Schedule {
         verdict
     }
 
+    /// How many messages of a function wait or are being called.
+    pub(super) fn load_of(&self, function: &str) -> usize {
+        let lane = self.lanes.get(function);
+        lane.map_or(0, |lane| {
+            lane.ready.len() + lane.later.len() + lane.inflight
+        })
+    }
+
     /// What there is of each function.
     pub(super) fn loads(&self) -> Vec<Load> {
         self.lanes
@@ -417,6 +425,10 @@ mod tests {
         let (tickets, _) = calls(&mut schedule, at(0));
         schedule.conclude(&tickets[0], &End::Failed, &POLICY, at(0));
         let (_, _) = calls(&mut schedule, at(0));
+        assert_eq!(
+            ["a", "b", "c"].map(|name| schedule.load_of(name)),
+            [2, 1, 0]
+        );
         let loads: Vec<_> = schedule
             .loads()
             .into_iter()

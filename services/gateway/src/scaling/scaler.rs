@@ -192,7 +192,7 @@ impl<P: Provider> Scaler<P> {
             Kind::Rate => watched.rate(),
             Kind::Capacity => watched.capacity(),
             Kind::Cpu => measured(watched, &self.gateway, id).await,
-            Kind::Queue => 0.0,
+            Kind::Queue => self.gateway.queued(id) as f64,
         };
         let situation = Situation {
             now: now - self.begin,
