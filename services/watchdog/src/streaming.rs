@@ -2,7 +2,6 @@
 //! arrives, and whose output is passed on as it comes.
 
 use std::{
-    io,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll, ready},
@@ -72,7 +71,7 @@ pub(crate) async fn serve(state: &Arc<State>, request: Request<Body>) -> Answer 
     let mut output = Output {
         child: process.child,
         stdout: process.stdout,
-        feeder: tokio::spawn(feed(body, process.stdin)),
+        feeder: Some(tokio::spawn(feed(body, process.stdin))),
         limit: limit.zip(deadline),
         over: false,
     };
@@ -91,7 +90,15 @@ pub(crate) async fn serve(state: &Arc<State>, request: Request<Body>) -> Answer 
     };
     let body = match first {
         None => Body::empty(),
-        first => Body::stream(Rest { first, output }).until(deadline),
+        Some(Ok(first)) => Body::stream(Rest {
+            first: Some(first),
+            output,
+        })
+        .until(deadline),
+        Some(Err(error)) => {
+            record.log(StatusCode::BAD_REQUEST.as_u16(), 0);
+            return answer::internal(StatusCode::BAD_REQUEST, format!("{error}\n"));
+        }
     };
     let mut answer = Response::new(body.on_end(move |bytes| record.log(200, bytes)));
     let kind = config.content_type.as_deref();
@@ -101,24 +108,34 @@ pub(crate) async fn serve(state: &Arc<State>, request: Request<Body>) -> Answer 
     answer
 }
 
+/// A request that broke off. The input of the process is kept open: to the
+/// process it must not look like one that ended.
+struct Broken {
+    error: Error,
+    _stdin: pipe::Sender,
+}
+
 /// Gives a request to the process as it arrives.
-async fn feed(mut body: Body, mut stdin: pipe::Sender) {
+async fn feed(mut body: Body, mut stdin: pipe::Sender) -> Result<(), Broken> {
     while let Some(frame) = body.frame().await {
         match frame.map(Frame::into_data) {
-            // A process need not read what it is given.
             Ok(Ok(data)) => {
                 if stdin.write_all(&data).await.is_err() {
-                    return;
+                    // A process need not read what it is given.
+                    break;
                 }
             }
+            // Trailers.
             Ok(Err(_)) => {}
             Err(error) => {
-                log::line(format_args!("cannot read the request body: {error}"));
-                // What broke off must not look to the process like what ended.
-                return std::future::pending().await;
+                return Err(Broken {
+                    error,
+                    _stdin: stdin,
+                });
             }
         }
     }
+    Ok(())
 }
 
 /// What a process writes. When it is dropped before its end, the process is
@@ -126,19 +143,38 @@ async fn feed(mut body: Body, mut stdin: pipe::Sender) {
 struct Output {
     child: Child,
     stdout: pipe::Receiver,
-    feeder: JoinHandle<()>,
+    /// Who gives the request to the process, as long as there is something left.
+    feeder: Option<JoinHandle<Result<(), Broken>>>,
     /// How long the process may run, and until when that is.
     limit: Option<(Duration, Instant)>,
+    /// Whether there is nothing left to tell of the process.
     over: bool,
 }
 
 impl Output {
     /// The next bytes; nothing once the process has ended.
-    async fn next(&mut self) -> Option<io::Result<Bytes>> {
+    ///
+    /// # Errors
+    /// When the request broke off.
+    async fn next(&mut self) -> Option<Result<Bytes, Error>> {
         std::future::poll_fn(|context| self.poll_next(context)).await
     }
 
-    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+    fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
+        if let Some(feeder) = &mut self.feeder
+            && let Poll::Ready(fed) = Pin::new(feeder).poll(context)
+        {
+            self.feeder = None;
+            if let Ok(Err(broken)) = fed {
+                self.child.kill_group();
+                self.over = true;
+                log::line(format_args!(
+                    "Function was killed: its request broke off: {}",
+                    broken.error
+                ));
+                return Poll::Ready(Some(Err(broken.error)));
+            }
+        }
         ready!(self.stdout.poll_read_ready(context))?;
         let mut chunk = vec![0; CHUNK];
         let mut buffer = ReadBuf::new(&mut chunk);
@@ -159,7 +195,9 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
-        self.feeder.abort();
+        if let Some(feeder) = &self.feeder {
+            feeder.abort();
+        }
         if self.over {
             return;
         }
@@ -175,7 +213,7 @@ impl Drop for Output {
 
 /// Output of which the first bytes were waited for already.
 struct Rest {
-    first: Option<io::Result<Bytes>>,
+    first: Option<Bytes>,
     output: Output,
 }
 
@@ -188,9 +226,9 @@ impl hyper::body::Body for Rest {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let next = match self.first.take() {
+            Some(first) => Some(Ok(first)),
             None => ready!(self.output.poll_next(context)),
-            first => first,
         };
-        Poll::Ready(next.map(|bytes| Ok(Frame::data(bytes?))))
+        Poll::Ready(next.map(|bytes| bytes.map(Frame::data)))
     }
 }
