@@ -32,9 +32,9 @@ use crate::{
 
 /// Answers one request by running the process once.
 ///
-/// The process is a task of its own: a caller who hangs up does not stop a
-/// function in the middle of its work. `guard` is what the request occupies
-/// until the process has ended.
+/// That is a task of its own: a caller who hangs up does not stop a function in
+/// the middle of its work. `guard` is what the request occupies until the
+/// process has ended.
 pub(crate) async fn serve(
     state: &Arc<State>,
     classic: &Classic,
@@ -60,26 +60,17 @@ pub(crate) async fn serve(
             ));
         }
     }
-    let body = match within(config.read_timeout, body.collect()).await {
-        Some(Ok(body)) => body.to_bytes(),
-        Some(Err(error)) => return answer::plain(StatusCode::BAD_REQUEST, format!("{error}\n")),
-        None => {
-            let limit = duration::format(config.read_timeout);
-            let text = format!("the request body did not arrive within {limit}\n");
-            return answer::plain(StatusCode::BAD_REQUEST, text);
-        }
-    };
-    let input = if classic.marshal_request {
-        marshal(&parts.headers, &body)
-    } else {
-        body
-    };
     let work = tokio::spawn({
         let state = Arc::clone(state);
         let classic = classic.clone();
         async move {
-            let outcome = run(&state, &classic, &parts, input).await;
-            let answer = answer(&state.config, &classic, &parts, outcome, start);
+            let answer = match read(body, state.config.read_timeout).await {
+                Ok(body) => {
+                    let outcome = run(&state, &classic, &parts, body).await;
+                    answer(&state.config, &classic, &parts, outcome, start)
+                }
+                Err(text) => answer::plain(StatusCode::BAD_REQUEST, text),
+            };
             drop(guard);
             answer
         }
@@ -90,6 +81,17 @@ pub(crate) async fn serve(
         None => answer::late(format!(
             "the function did not answer within {}\n",
             duration::format(config.write_timeout)
+        )),
+    }
+}
+
+async fn read(body: Body, limit: Duration) -> Result<Bytes, String> {
+    match within(limit, body.collect()).await {
+        Some(Ok(body)) => Ok(body.to_bytes()),
+        Some(Err(error)) => Err(format!("{error}\n")),
+        None => Err(format!(
+            "the request body did not arrive within {}\n",
+            duration::format(limit)
         )),
     }
 }
@@ -107,9 +109,14 @@ async fn run(
     state: &State,
     classic: &Classic,
     request: &Parts,
-    input: Bytes,
+    body: Bytes,
 ) -> io::Result<Outcome> {
     let config = &state.config;
+    let input = if classic.marshal_request {
+        marshal(&request.headers, &body)
+    } else {
+        body
+    };
     let task = Task {
         command: &config.process,
         environment: if classic.cgi_headers {
