@@ -6,7 +6,7 @@ mod pool;
 mod supervisor;
 mod tunnel;
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use http_body_util::BodyExt;
 use hyper::{Method, Request, StatusCode, Uri, Version, body::Incoming, http::uri};
@@ -85,29 +85,25 @@ impl Proxy {
             None => Ok(work.await),
         };
         let mut answer = match result {
-            Ok(Ok(mut answer)) => {
-                match (answer.status(), caller) {
-                    (StatusCode::SWITCHING_PROTOCOLS, Some(caller)) => {
-                        let process = hyper::upgrade::on(&mut answer);
-                        let limit = (!exec_timeout.is_zero()).then_some(exec_timeout);
-                        tunnel::open(caller, process, limit, guard);
-                    }
-                    (StatusCode::SWITCHING_PROTOCOLS, None) => {
-                        return failed(
-                            &record,
-                            &"the function switches to a protocol that nobody asked for",
-                        );
-                    }
-                    _ => headers::complete(answer.headers_mut()),
-                }
-                answer.map(|body| body.until(deadline))
-            }
-            Ok(Err(error)) => return failed(&record, &error),
+            Ok(Ok(answer)) => answer.map(|body| body.until(deadline)),
+            Ok(Err(failure)) => return failed(&record, failure.status(), &failure),
             Err(_) => {
                 let limit = config.exchange_limit(exec_timeout).unwrap_or_default();
                 return late(&record, limit);
             }
         };
+        match (answer.status(), caller) {
+            (StatusCode::SWITCHING_PROTOCOLS, Some(caller)) => {
+                let process = hyper::upgrade::on(&mut answer);
+                let limit = (!exec_timeout.is_zero()).then_some(exec_timeout);
+                tunnel::open(caller, process, limit, guard);
+            }
+            (StatusCode::SWITCHING_PROTOCOLS, None) => {
+                let text = "the function switches to a protocol that nobody asked for";
+                return failed(&record, StatusCode::INTERNAL_SERVER_ERROR, &text);
+            }
+            _ => headers::complete(answer.headers_mut()),
+        }
         answer::set_duration(&mut answer, record.start().elapsed());
         let status = answer.status();
         answer.map(|body| body.on_end(move |bytes| record.log(status, bytes)))
@@ -148,9 +144,9 @@ async fn rewrite(mut request: Request<Body>, http: &Http) -> Result<Request<Body
 }
 
 /// The answer when the process gave none.
-fn failed(record: &Record, error: &dyn std::fmt::Display) -> Answer {
+fn failed(record: &Record, status: StatusCode, error: &dyn Display) -> Answer {
     log::line(format_args!("Upstream HTTP request error: {error}"));
-    internal(record, StatusCode::INTERNAL_SERVER_ERROR)
+    internal(record, status)
 }
 
 /// The answer when the process took too long.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::Incoming,
     client::conn::http1::{self, SendRequest},
 };
@@ -53,19 +53,48 @@ pub(super) enum Failure {
     Request(Error),
 }
 
+impl From<hyper::Error> for Failure {
+    fn from(error: hyper::Error) -> Self {
+        // What hyper calls its user is the body of the caller.
+        if error.is_user() {
+            Self::Request(error.into())
+        } else {
+            Self::Broken(error)
+        }
+    }
+}
+
+impl Failure {
+    /// What the caller is told.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Connect(_) | Self::Broken(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Request(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => write!(f, "cannot connect to the function: {error}"),
             Self::Broken(error) => {
                 write!(f, "the function did not answer: {error}")?;
-                match std::error::Error::source(error) {
-                    Some(source) => write!(f, ": {source}"),
-                    None => Ok(()),
-                }
+                source(error, f)
             }
-            Self::Request(error) => write!(f, "the request cannot be passed on: {error}"),
+            Self::Request(error) => {
+                write!(f, "the request cannot be passed on: {error}")?;
+                source(error.as_ref(), f)
+            }
         }
+    }
+}
+
+/// Writes what caused an error: hyper keeps that apart.
+fn source(error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match error.source() {
+        Some(source) => write!(f, ": {source}"),
+        None => Ok(()),
     }
 }
 
@@ -113,7 +142,7 @@ impl Pool {
                     // It was closed while it waited; nothing of the request was
                     // sent, so another one may.
                     Some(returned) if kept => request = returned,
-                    _ => return Err(Failure::Broken(error.into_error())),
+                    _ => return Err(error.into_error().into()),
                 },
             }
         }

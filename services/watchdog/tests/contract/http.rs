@@ -89,7 +89,21 @@ fn every_method_is_passed_on() {
         let answer = watchdog.request(method, "/", &[], b"");
         assert!(answer.text().starts_with(method), "{method}");
     }
-    assert_eq!(watchdog.request("CONNECT", "node:1", &[], b"").status, 500);
+    assert_eq!(watchdog.request("CONNECT", "node:1", &[], b"").status, 400);
+}
+
+#[test]
+fn a_body_that_does_not_arrive_is_a_400() {
+    let upstream = Upstream::mirror();
+    let watchdog = before(&upstream, &[("read_timeout", "200ms")]);
+    for framing in ["Content-Length: 9", "Transfer-Encoding: chunked"] {
+        let mut stream = watchdog.connect();
+        let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n3\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        assert_eq!(receive(&mut stream).status, 400, "{framing}");
+    }
+    let log = watchdog.log();
+    assert!(log.contains("the body did not end in time"), "{log}");
 }
 
 #[test]
