@@ -5,7 +5,10 @@ mod types;
 use std::{
     fs::File,
     io::{self, Read},
-    os::unix::fs::{FileExt, MetadataExt},
+    os::{
+        fd::OwnedFd,
+        unix::fs::{FileExt, MetadataExt},
+    },
     path::Path,
     pin::Pin,
     task::{Context, Poll},
@@ -19,7 +22,7 @@ use hyper::{
 };
 use percent_encoding::percent_decode_str;
 use rustix::{
-    fs::{Mode, OFlags, ResolveFlags, openat2},
+    fs::{Mode, OFlags, ResolveFlags, openat, openat2},
     io::Errno,
 };
 
@@ -157,31 +160,47 @@ fn encoded(name: &str) -> percent_encoding::PercentEncode<'_> {
     percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC)
 }
 
+/// Reading, and without waiting, so that a FIFO in the folder does no harm.
+const FLAGS: OFlags = OFlags::RDONLY
+    .union(OFlags::CLOEXEC)
+    .union(OFlags::NONBLOCK);
+
 /// Opens what lies below `folder`. The kernel sees to it that no link leads out
 /// of it; nothing when there is no such file, or it is not to be had.
 fn open(folder: &File, path: &str) -> io::Result<Option<File>> {
-    // Without waiting, so that a FIFO in the folder does no harm.
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let within = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     loop {
-        let error = match openat2(folder, path, flags, Mode::empty(), within) {
-            Ok(file) => return Ok(Some(file.into())),
-            Err(error) => error,
-        };
-        return match error {
+        let opened = match openat2(folder, path, FLAGS, Mode::empty(), within) {
             // Something was renamed meanwhile.
-            Errno::AGAIN => continue,
+            Err(Errno::AGAIN) => continue,
+            // A kernel, or an emulation of one, that is older than the call.
+            Err(Errno::NOSYS | Errno::PERM) => step_by_step(folder, path),
+            opened => opened,
+        };
+        return match opened {
+            Ok(file) => Ok(Some(file.into())),
             // No such file, a link that leads out, or into a circle, a name that no
             // file can have, or one that is not for everybody.
-            Errno::NOENT
-            | Errno::NOTDIR
-            | Errno::XDEV
-            | Errno::LOOP
-            | Errno::NAMETOOLONG
-            | Errno::ACCESS => Ok(None),
-            error => Err(error.into()),
+            Err(
+                Errno::NOENT
+                | Errno::NOTDIR
+                | Errno::XDEV
+                | Errno::LOOP
+                | Errno::NAMETOOLONG
+                | Errno::ACCESS,
+            ) => Ok(None),
+            Err(error) => Err(error.into()),
         };
     }
+}
+
+/// Opens one folder after the other, and follows no links at all.
+fn step_by_step(folder: &File, path: &str) -> Result<OwnedFd, Errno> {
+    let mut at = folder.try_clone().map_err(|_| Errno::MFILE)?.into();
+    for part in path.split('/') {
+        at = openat(&at, part, FLAGS | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    Ok(at)
 }
 
 fn send(file: File, name: &str, request: &Request<Body>) -> io::Result<Answer> {
@@ -324,6 +343,23 @@ mod tests {
         ] {
             assert_eq!(Wanted::of(path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn without_the_help_of_the_kernel_no_link_is_followed() {
+        let folder = std::env::temp_dir().join(format!("fwatchdog-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("a")).unwrap();
+        std::fs::write(folder.join("a/file"), "here").unwrap();
+        std::os::unix::fs::symlink("a", folder.join("link")).unwrap();
+        std::os::unix::fs::symlink("file", folder.join("a/link")).unwrap();
+        let root = File::open(&folder).unwrap();
+        let opened = |path| step_by_step(&root, path).map(drop);
+        assert_eq!(opened("a/file"), Ok(()));
+        assert_eq!(opened("."), Ok(()));
+        assert_eq!(opened("a/none"), Err(Errno::NOENT));
+        assert_eq!(opened("a/link"), Err(Errno::LOOP));
+        assert!(opened("link/file").is_err());
+        std::fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]
