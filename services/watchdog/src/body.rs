@@ -11,6 +11,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Why a body broke off.
 pub(crate) type Error = Box<dyn std::error::Error + Send + Sync>;
 
+const LATE: &str = "the body did not end in time";
+
 /// A body whose end can be waited for, and that can be bounded in time.
 pub(crate) struct Body {
     source: Source,
@@ -103,6 +105,14 @@ impl hyper::body::Body for Body {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        // Also while there is something to pass on: a slow caller has no more time
+        // than a slow function.
+        if self
+            .deadline
+            .is_some_and(|deadline| deadline <= Instant::now())
+        {
+            return Poll::Ready(Some(Err(LATE.into())));
+        }
         let frame = match &mut self.source {
             Source::Full(bytes) if bytes.is_empty() => Poll::Ready(None),
             Source::Full(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
@@ -124,7 +134,7 @@ impl hyper::body::Body for Body {
             .get_or_insert_with(|| Box::pin(sleep_until(deadline)))
             .as_mut()
             .poll(context)
-            .map(|()| Some(Err("the body did not end in time".into())))
+            .map(|()| Some(Err(LATE.into())))
     }
 
     fn is_end_stream(&self) -> bool {

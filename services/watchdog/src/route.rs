@@ -109,7 +109,8 @@ pub(crate) async fn serve(state: &Arc<State>, request: Request<Incoming>) -> Ans
             };
             exchange.slot = slot;
             let exchange = Arc::new(exchange);
-            counted(function(state, request, &exchange).await, exchange)
+            let guard = Some(Arc::clone(&exchange));
+            counted(function(state, request, guard).await, exchange)
         }
     }
 }
@@ -121,16 +122,16 @@ fn counted(answer: Answer, exchange: Arc<Exchange>) -> Answer {
     answer.map(|body| body.on_end(move |_| drop(exchange)))
 }
 
-async fn function(state: &Arc<State>, request: Request<Body>, exchange: &Arc<Exchange>) -> Answer {
+/// Lets the function answer; `guard` is kept for as long as it works.
+async fn function(
+    state: &Arc<State>,
+    request: Request<Body>,
+    guard: Option<Arc<Exchange>>,
+) -> Answer {
     match &state.config.mode {
-        Mode::Classic(classic) => {
-            classic::serve(state, classic, request, Arc::clone(exchange)).await
-        }
+        Mode::Classic(classic) => classic::serve(state, classic, request, guard).await,
         Mode::Http(http) => match &state.proxy {
-            Some(proxy) => {
-                let exchange = Arc::clone(exchange);
-                proxy.serve(&state.config, http, request, exchange).await
-            }
+            Some(proxy) => proxy.serve(&state.config, http, request, guard).await,
             None => answer::empty(StatusCode::SERVICE_UNAVAILABLE),
         },
         Mode::Streaming => streaming::serve(state, request).await,
@@ -175,6 +176,5 @@ async fn ready(state: &Arc<State>, mut request: Request<Body>) -> Answer {
     };
     *request.uri_mut() = uri;
     // It is not one of the requests that are counted and limited.
-    let exchange = Arc::new(Exchange::begin(state, request.method()));
-    function(state, request, &exchange).await
+    function(state, request, None).await
 }

@@ -10,6 +10,7 @@ use std::{
 
 use hyper::{Request, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::{
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
@@ -27,10 +28,11 @@ use crate::{
     route::{self, State},
 };
 
-/// Most bytes of a request line with its headers.
-const HEADER_BYTES: usize = 64 << 10;
-/// Most headers of a request.
-const HEADERS: usize = 256;
+/// Most bytes of the head of a request or of an answer, and what a connection
+/// buffers.
+pub(crate) const HEADER_BYTES: usize = 64 << 10;
+/// Most headers of a request or of an answer.
+pub(crate) const HEADERS: usize = 256;
 /// Pause after a connection that could not be accepted (no descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -68,7 +70,7 @@ pub async fn run(config: Config, health: Health) -> Result<(), String> {
         };
         tokio::select! {
             accepted = listener.accept() => {
-                if let Some(stream) = taken(accepted).await {
+                if let Some(stream) = taken(accepted, &state.config).await {
                     let state = Arc::clone(&state);
                     let service = service_fn(move |request| {
                         let state = Arc::clone(&state);
@@ -79,7 +81,7 @@ pub async fn run(config: Config, health: Health) -> Result<(), String> {
                 }
             }
             accepted = metrics_listener.accept() => {
-                if let Some(stream) = taken(accepted).await {
+                if let Some(stream) = taken(accepted, &state.config).await {
                     tokio::spawn(serve_metrics(Arc::clone(&state), stream));
                 }
             }
@@ -88,7 +90,7 @@ pub async fn run(config: Config, health: Health) -> Result<(), String> {
                 if let Some(process) = &process {
                     process.terminate();
                 }
-                stop_at = Some(time::Instant::now() + announce_stop(&state.config));
+                stop_at = Some(time::Instant::now() + announce_stop(&state));
             }
             result = ended(&mut process) => {
                 process = None;
@@ -133,8 +135,9 @@ fn greet(config: &Config) {
 /// Says that requests are taken: in the log, and by the lock file.
 fn announce(state: &State) -> Result<(), String> {
     let config = &state.config;
+    let end = if config.is_classic() { "." } else { "" };
     log::line(format_args!(
-        "Timeouts: read: {} write: {} hard: {} health: {}.",
+        "Timeouts: read: {} write: {} hard: {} health: {}{end}",
         duration::format(config.read_timeout),
         duration::format(config.write_timeout),
         duration::format(config.exec_timeout),
@@ -161,14 +164,17 @@ fn announce(state: &State) -> Result<(), String> {
 }
 
 /// Says that the end begins; returns for how long requests are still taken.
-fn announce_stop(config: &Config) -> Duration {
+fn announce_stop(state: &State) -> Duration {
+    let config = &state.config;
     let wait = duration::format(config.healthcheck_interval);
     if config.is_classic() {
         log::line(format_args!(
             "SIGTERM received.. shutting down server in {wait}"
         ));
     } else {
+        let lock = state.health.lock().display();
         log::line(format_args!("SIGTERM: no new connections in {wait}"));
+        log::line(format_args!("Removing lock-file : {lock}"));
     }
     config.healthcheck_interval
 }
@@ -206,10 +212,17 @@ async fn listen(port: u16) -> Result<TcpListener, String> {
     listener.map_err(|error| format!("cannot listen on port {port}: {error}"))
 }
 
-async fn taken(accepted: io::Result<(TcpStream, SocketAddr)>) -> Option<TcpStream> {
+async fn taken(
+    accepted: io::Result<(TcpStream, SocketAddr)>,
+    config: &Config,
+) -> Option<TcpStream> {
     match accepted {
         Ok((stream, _)) => {
             let _ = stream.set_nodelay(true);
+            // A caller who reads nothing of its answer would hold the function
+            // for ever; with zero it is the kernel who decides.
+            let limit = u32::try_from(config.write_timeout.as_millis()).unwrap_or(0);
+            let _ = set_tcp_user_timeout(&stream, limit);
             Some(stream)
         }
         Err(error) => {

@@ -17,6 +17,7 @@ use tokio::{net::TcpStream, time};
 use crate::{
     body::{Body, Error},
     config::Upstream,
+    server,
 };
 
 /// How long a connection is kept without use. Servers close theirs after some
@@ -204,6 +205,8 @@ async fn connect(upstream: &Upstream) -> Result<SendRequest<Body>, Failure> {
     let stream = reach(upstream).await.map_err(Failure::Connect)?;
     stream.set_nodelay(true).map_err(Failure::Connect)?;
     let (sender, connection) = http1::Builder::new()
+        .max_buf_size(server::HEADER_BYTES)
+        .max_headers(server::HEADERS)
         .title_case_headers(true)
         .handshake(TokioIo::new(stream))
         .await

@@ -82,6 +82,19 @@ fn an_answer_reaches_the_caller_as_the_process_gave_it() {
 }
 
 #[test]
+fn an_answer_may_have_many_headers() {
+    let upstream = Upstream::start(|connection| {
+        connection.request();
+        let headers: String = (0..200).map(|n| format!("X-{n}: {n}\r\n")).collect();
+        connection.write(format!(
+            "HTTP/1.1 200 OK\r\n{headers}Content-Length: 0\r\n\r\n"
+        ));
+    });
+    let watchdog = before(&upstream, &[]);
+    assert_eq!(watchdog.post(b"").header("x-199"), Some("199"));
+}
+
+#[test]
 fn every_method_is_passed_on() {
     let upstream = Upstream::mirror();
     let watchdog = before(&upstream, &[]);
@@ -393,6 +406,8 @@ fn readiness_is_what_the_function_says() {
     });
     let answer = watchdog.request("GET", "/_/ready", &[], b"");
     assert_eq!((answer.status, answer.text()), (418, "yes"));
+    // It is none of the requests that are counted.
+    assert!(!metrics(&watchdog).contains("http_requests_total{"));
     assert_eq!(watchdog.request("POST", "/_/ready", &[], b"").status, 405);
 }
 

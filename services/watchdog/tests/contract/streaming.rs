@@ -192,6 +192,17 @@ fn a_caller_who_hangs_up_ends_the_process_and_its_children() {
 }
 
 #[test]
+fn a_caller_who_reads_nothing_does_not_hold_the_function_for_ever() {
+    let time = long_time();
+    let script = script(&format!("sleep {time} & cat /dev/zero"));
+    let watchdog = streaming(&script, &[("write_timeout", "1s"), ("exec_timeout", "0")]);
+    let mut stream = watchdog.connect();
+    send(&mut stream, "GET", "/", &[], b"");
+    until("started", || running(&time));
+    until("killed", || !running(&time));
+}
+
+#[test]
 fn a_caller_who_hangs_up_in_the_middle_of_a_request_ends_the_process() {
     let marker = support::folder().join("ended");
     let script = script(&format!("cat >/dev/null; touch {}", marker.display()));
