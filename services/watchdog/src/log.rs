@@ -7,6 +7,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+/// The last second that can be written, in the year 9999.
+const LATEST: u64 = 253_402_300_799;
+
 /// Writes one line: time in UTC, then the message. A log that nobody reads any
 /// more must not end the function, so a failure to write is passed over.
 pub fn line(message: impl Display) {
@@ -56,7 +59,7 @@ pub(crate) fn stamp(line: &mut Vec<u8>, time: SystemTime) {
     }
     let second = time
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |time| time.as_secs());
+        .map_or(0, |time| time.as_secs().min(LATEST));
     LAST.with_borrow_mut(|(last, text)| {
         if *last != second {
             *last = second;
@@ -105,6 +108,7 @@ mod tests {
             (1_700_000_000, "2023/11/14 22:13:20 Forking fprocess.\n"),
             (1_700_000_001, "2023/11/14 22:13:21 Forking fprocess.\n"),
             (0, "1970/01/01 00:00:00 Forking fprocess.\n"),
+            (u64::MAX >> 4, "9999/12/31 23:59:59 Forking fprocess.\n"),
         ] {
             let mut line = Vec::new();
             let time = UNIX_EPOCH + Duration::from_secs(seconds);

@@ -39,6 +39,10 @@ fn a_file_is_served_with_its_type() {
     site.write("data/some file.json", "{}");
     site.write("unknown", "\x7fELF\0");
     site.write("empty.txt", "");
+    // Times of files are anything.
+    let future = std::time::UNIX_EPOCH + std::time::Duration::from_secs(300_000_000_000);
+    let file = fs::File::open(site.root.join("empty.txt")).unwrap();
+    file.set_modified(future).unwrap();
     for (path, kind, content) in [
         ("/page.html", "text/html; charset=utf-8", "<p>hello"),
         ("/data/some%20file.json", "application/json", "{}"),
@@ -144,6 +148,26 @@ fn a_file_that_is_known_is_not_sent_again() {
     let header = format!("If-None-Match: {tag}");
     let changed = site.watchdog.request("GET", "/a.txt", &[&header], b"");
     assert_eq!((changed.status, changed.text()), (200, "other"));
+}
+
+#[test]
+fn a_part_of_a_file_can_be_asked_for() {
+    let site = Site::new();
+    site.write("a.txt", "0123456789");
+    let part = |headers: &[&str]| site.watchdog.request("GET", "/a.txt", headers, b"");
+    let answer = part(&["Range: bytes=2-4"]);
+    assert_eq!((answer.status, answer.text()), (206, "234"));
+    assert_eq!(answer.header("content-range"), Some("bytes 2-4/10"));
+    let tag = answer.header("etag").unwrap().to_owned();
+    assert_eq!(
+        part(&["Range: bytes=-1", &format!("If-Range: {tag}")]).text(),
+        "9"
+    );
+    let other = part(&["Range: bytes=-1", "If-Range: \"other\""]);
+    assert_eq!((other.status, other.text()), (200, "0123456789"));
+    let beyond = part(&["Range: bytes=10-"]);
+    assert_eq!((beyond.status, beyond.text()), (416, ""));
+    assert_eq!(beyond.header("content-range"), Some("bytes */10"));
 }
 
 #[test]
