@@ -98,7 +98,7 @@ fn the_engine_conforms_to_what_the_gateway_expects() {
     // containers. The node's own gateway would look after them too.
     node.ssh("ros service stop gateway");
     let output = run(node.ssh_command().arg(
-        "TEST_DOCKER_SOCKET=/run/rubus/docker/docker.sock \
+        "TEST_DOCKER_SOCKET=/run/rubus/docker/docker.sock TEST_SECRETS=$HOME/secrets \
          TEST_DOCKER_IMAGE=rubus/echoit:0.1.0 \
          timeout 600 ./conformance --include-ignored 2>&1",
     ));

@@ -1,8 +1,13 @@
 //! The routes.
 
+mod alert;
 mod functions;
+mod logs;
+mod namespaces;
+mod request;
+mod secrets;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -10,7 +15,7 @@ use axum::{
     extract::{Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Redirect, Response},
     routing::{any, get, post},
 };
 use serde_json::json;
@@ -19,9 +24,11 @@ use crate::{
     auth::Credentials,
     config::Config,
     metrics::Metrics,
+    namespaces::Namespaces,
     provider::{Error, Provider},
     proxy::Proxy,
-    scale::Starter,
+    rate::Rate,
+    scaling::{by_hand::ByHand, starter::Starter},
 };
 
 /// Who sent a request; the server puts it into the request's extensions.
@@ -30,12 +37,16 @@ pub struct Remote(pub SocketAddr);
 
 /// What all routes share.
 pub struct Gateway<P> {
-    provider: Arc<P>,
-    starter: Starter<P>,
+    pub(crate) provider: Arc<P>,
+    pub(crate) starter: Starter<P>,
+    /// Whether a request starts a function that has no replicas.
+    pub(crate) starts_from_zero: bool,
     proxy: Proxy,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
+    pub(crate) by_hand: ByHand,
     credentials: Option<Credentials>,
-    namespace: String,
+    rate: Option<Rate>,
+    namespaces: Namespaces,
 }
 
 impl<P: Provider> Gateway<P> {
@@ -51,14 +62,13 @@ impl<P: Provider> Gateway<P> {
         Ok(Self {
             starter: Starter::new(Arc::clone(&provider)),
             provider,
-            proxy: Proxy::new(
-                config.upstream_timeout,
-                config.scale_from_zero,
-                &config.namespace,
-            ),
+            proxy: Proxy::new(config),
+            starts_from_zero: config.scale_from_zero,
+            by_hand: ByHand::load(&config.state),
             metrics: Metrics::new().map_err(|error| error.to_string())?,
             credentials,
-            namespace: config.namespace.clone(),
+            rate: NonZeroU32::new(config.rate_limit).map(Rate::new),
+            namespaces: Namespaces::load(&config.namespace, &config.state),
         })
     }
 }
@@ -66,6 +76,12 @@ impl<P: Provider> Gateway<P> {
 /// The API and the functions.
 pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
     let guard = || middleware::from_fn_with_state(Arc::clone(&gateway), authenticate::<P>);
+    // Old clients name it in the body only.
+    let namespace = || {
+        post(namespaces::create::<P>)
+            .put(namespaces::update::<P>)
+            .delete(namespaces::delete::<P>)
+    };
     let system = Router::new()
         .route(
             "/functions",
@@ -76,6 +92,18 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         )
         .route("/function/{name}", get(functions::status::<P>))
         .route("/scale-function/{name}", post(functions::scale::<P>))
+        .route("/alert", post(alert::receive::<P>))
+        .route(
+            "/secrets",
+            get(secrets::list::<P>)
+                .post(secrets::create::<P>)
+                .put(secrets::replace::<P>)
+                .delete(secrets::delete::<P>),
+        )
+        .route("/namespaces", get(namespaces::list::<P>))
+        .route("/namespace/", namespace())
+        .route("/namespace/{name}", namespace().get(namespaces::get::<P>))
+        .route("/logs", get(logs::show::<P>))
         .route("/info", get(info::<P>))
         .fallback(not_found)
         .layer(guard());
@@ -85,13 +113,22 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         .route("/ui/", any(not_found))
         .route("/ui/{*page}", any(not_found))
         .layer(guard());
-    Router::new()
+    let router = Router::new()
         .nest("/system", system)
         .merge(portal)
+        .route("/", get(async || Redirect::temporary("/ui/")))
         .route("/healthz", get(health::<P>))
         .route("/function/{*rest}", any(invoke::<P>))
-        .fallback(not_found)
-        .with_state(gateway)
+        .fallback(not_found);
+    // Nobody pays for a bound that is not set.
+    let bounded = match gateway.rate {
+        Some(_) => router.layer(middleware::from_fn_with_state(
+            Arc::clone(&gateway),
+            bound::<P>,
+        )),
+        None => router,
+    };
+    bounded.with_state(gateway)
 }
 
 /// The metrics, which have a port of their own.
@@ -121,6 +158,33 @@ async fn authenticate<P: Provider>(
             .into_response(),
         _ => next.run(request).await,
     }
+}
+
+/// Sends those away who ask too often. Nobody is asked for a password before:
+/// guessing is bounded too.
+async fn bound<P: Provider>(
+    State(gateway): State<Arc<Gateway<P>>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let wait = gateway
+        .rate
+        .as_ref()
+        .and_then(|rate| rate.count(remote(&request).ip()).err());
+    match wait {
+        None => next.run(request).await,
+        Some(wait) => (
+            StatusCode::TOO_MANY_REQUESTS,
+            [(header::RETRY_AFTER, wait.as_secs().saturating_add(1))],
+            "you ask too often; wait a moment\n",
+        )
+            .into_response(),
+    }
+}
+
+fn remote(request: &Request) -> SocketAddr {
+    let remote = request.extensions().get::<Remote>();
+    remote.map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |remote| remote.0)
 }
 
 async fn not_found() -> Response {
@@ -181,10 +245,7 @@ async fn invoke<P: Provider>(
     State(gateway): State<Arc<Gateway<P>>>,
     request: Request<Body>,
 ) -> Response {
-    let remote = request
-        .extensions()
-        .get::<Remote>()
-        .map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0)), |remote| remote.0);
+    let remote = remote(&request);
     gateway
         .proxy
         .serve(

@@ -7,11 +7,12 @@ use gateway::{
     auth::Credentials,
     config::Config,
     provider::docker::DockerProvider,
+    scaling::scaler,
     seed, server,
 };
 use rubus_config::{
     paths,
-    settings::{self, Settings},
+    settings::{self, ImagePull, Settings, values::FunctionPath},
     view,
 };
 use tokio::{
@@ -50,10 +51,38 @@ fn variable(settings: &settings::Gateway, name: &str) -> Option<String> {
         "address" => settings.address.map(|it| it.to_string()),
         "port" => Some(settings.port.to_string()),
         "basic_auth" => Some(settings.basic_auth.to_string()),
+        "autoscale" => Some(settings.autoscale.to_string()),
         "scale_from_zero" => Some(settings.scale_from_zero.to_string()),
+        "max_body" => bytes(settings.max_body.as_str()).map(|bytes| bytes.to_string()),
+        "max_requests" => Some(settings.max_requests.get().to_string()),
+        "image_pull_policy" => Some(
+            match settings.pull {
+                ImagePull::Always => "Always",
+                ImagePull::Missing => "IfNotPresent",
+                ImagePull::Never => "Never",
+            }
+            .to_owned(),
+        ),
+        "devices" => Some(list(&settings.devices)),
+        "folders" => Some(list(&settings.folders)),
+        "rate_limit" => Some(settings.rate_limit.to_string()),
         "upstream_timeout" => Some(settings.timeout.as_str().to_owned()),
         _ => None,
     }
+}
+
+/// Paths of the settings, none of which has a comma.
+fn list(paths: &[FunctionPath]) -> String {
+    let paths: Vec<&str> = paths.iter().map(FunctionPath::as_str).collect();
+    paths.join(",")
+}
+
+/// A size of the settings, whose units are powers of 1024 with a single letter.
+fn bytes(size: &str) -> Option<u64> {
+    let unit = size.trim_start_matches(|c: char| c.is_ascii_digit());
+    let power = ["", "K", "M", "G", "T"].iter().position(|it| *it == unit)?;
+    let number: u64 = size.strip_suffix(unit)?.parse().ok()?;
+    number.checked_mul(1 << (10 * power))
 }
 
 async fn run(config: Config) -> Result<(), String> {
@@ -61,7 +90,7 @@ async fn run(config: Config) -> Result<(), String> {
         .basic_auth
         .then(|| Credentials::load_or_make(&config.secrets))
         .transpose()?;
-    let provider = Arc::new(DockerProvider::new(&config.docker_socket));
+    let provider = Arc::new(DockerProvider::new(config.docker.clone()));
     let gateway = Arc::new(Gateway::new(Arc::clone(&provider), &config, credentials)?);
     let listener = server::listen(config.address, config.port).await?;
     let metrics_listener = server::listen(config.address, config.metrics_port).await?;
@@ -79,6 +108,9 @@ async fn run(config: Config) -> Result<(), String> {
 
     let watching = Arc::clone(&provider);
     tokio::spawn(async move { watching.watch().await });
+    if config.autoscale {
+        tokio::spawn(scaler::run(Arc::clone(&gateway)));
+    }
     let seeding = config.clone();
     tokio::spawn(async move {
         let Config {

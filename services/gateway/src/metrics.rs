@@ -1,11 +1,19 @@
 //! The metrics of the gateway, under upstream's names.
 
-use std::{collections::HashMap, time::Instant};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::Collector,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
 };
+use tokio::sync::Notify;
 
 use crate::model::{FunctionId, FunctionStatus};
 
@@ -17,6 +25,78 @@ pub(crate) struct Metrics {
     started: IntCounterVec,
     seconds: HistogramVec,
     replicas: IntGaugeVec,
+    functions: Mutex<HashMap<FunctionId, Arc<Function>>>,
+    /// Requests to all functions that have begun and not ended.
+    in_flight: Arc<AtomicU32>,
+    /// Told of every request.
+    pub(crate) arrived: Notify,
+}
+
+/// What is counted of one function, found once and not by its labels at every
+/// request.
+#[derive(Debug)]
+pub(crate) struct Function {
+    name: String,
+    total: IntCounterVec,
+    seconds: HistogramVec,
+    started: IntCounter,
+    codes: Mutex<Vec<Code>>,
+    begun: AtomicU64,
+    in_flight: AtomicU32,
+    last: Mutex<Instant>,
+}
+
+/// What is counted of the answers with one status.
+#[derive(Debug)]
+struct Code {
+    code: u16,
+    total: IntCounter,
+    seconds: Histogram,
+}
+
+impl Function {
+    /// Requests that have begun so far.
+    pub(crate) fn begun(&self) -> u64 {
+        self.begun.load(Ordering::Relaxed)
+    }
+
+    /// Requests that have begun and not ended.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// When a request last began or ended.
+    pub(crate) fn last(&self) -> Instant {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn touch(&self) {
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Requests that have ended.
+    fn ended(&self) -> u64 {
+        let codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        codes.iter().map(|code| code.total.get()).sum()
+    }
+
+    fn end(&self, code: u16, seconds: f64) {
+        let mut codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = codes.iter().position(|it| it.code == code);
+        let place = place.unwrap_or_else(|| {
+            let labels = [self.name.as_str(), &code.to_string()];
+            codes.push(Code {
+                code,
+                total: self.total.with_label_values(&labels),
+                seconds: self.seconds.with_label_values(&labels),
+            });
+            codes.len() - 1
+        });
+        if let Some(code) = codes.get(place) {
+            code.total.inc();
+            code.seconds.observe(seconds);
+        }
+    }
 }
 
 impl Metrics {
@@ -46,6 +126,9 @@ impl Metrics {
                 ),
                 &[name],
             )?,
+            functions: Mutex::default(),
+            in_flight: Arc::default(),
+            arrived: Notify::new(),
         };
         let registry = &metrics.registry;
         registry.register(Box::new(metrics.total.clone()))?;
@@ -58,33 +141,72 @@ impl Metrics {
     /// Counts a request to a function as started. It counts as answered when
     /// what is returned goes.
     pub(crate) fn begin(&self, id: &FunctionId) -> Invocation {
-        let name = id.to_string();
-        self.started.with_label_values(&[&name]).inc();
+        let function = self.function(id);
+        function.started.inc();
+        function.begun.fetch_add(1, Ordering::Relaxed);
+        function.in_flight.fetch_add(1, Ordering::Relaxed);
+        function.touch();
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        self.arrived.notify_one();
         Invocation {
-            name,
+            function,
+            all: Arc::clone(&self.in_flight),
             code: 500,
             start: Instant::now(),
-            total: self.total.clone(),
-            seconds: self.seconds.clone(),
         }
     }
 
-    /// Requests answered, by `name.namespace`.
-    pub(crate) fn invocations(&self) -> HashMap<String, f64> {
-        let mut sums = HashMap::new();
-        for family in self.total.collect() {
-            for metric in family.get_metric() {
-                let name = metric
-                    .get_label()
-                    .iter()
-                    .find(|label| label.name() == "function_name");
-                if let Some(name) = name {
-                    *sums.entry(name.value().to_owned()).or_default() +=
-                        metric.get_counter().get_value();
-                }
-            }
+    fn function(&self, id: &FunctionId) -> Arc<Function> {
+        let mut functions = self
+            .functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(function) = functions.get(id) {
+            return Arc::clone(function);
         }
-        sums
+        let name = id.to_string();
+        let function = Arc::new(Function {
+            started: self.started.with_label_values(&[&name]),
+            total: self.total.clone(),
+            seconds: self.seconds.clone(),
+            codes: Mutex::default(),
+            begun: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            last: Mutex::new(Instant::now()),
+            name,
+        });
+        functions.insert(id.clone(), Arc::clone(&function));
+        function
+    }
+
+    /// The functions that were called so far.
+    pub(crate) fn called(&self) -> Vec<(FunctionId, Arc<Function>)> {
+        let functions = self
+            .functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let pair =
+            |(id, function): (&FunctionId, &Arc<Function>)| (id.clone(), Arc::clone(function));
+        functions.iter().map(pair).collect()
+    }
+
+    /// Requests to all functions that have begun and not ended.
+    pub(crate) fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// A function, if it was called so far.
+    pub(crate) fn find(&self, id: &FunctionId) -> Option<Arc<Function>> {
+        let functions = self
+            .functions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        functions.get(id).cloned()
+    }
+
+    /// Requests to a function that were answered.
+    pub(crate) fn invocations(&self, id: &FunctionId) -> f64 {
+        self.find(id).map_or(0, |function| function.ended()) as f64
     }
 
     /// Everything as text, with these functions' replicas.
@@ -105,11 +227,11 @@ impl Metrics {
 /// A request on its way through the gateway.
 #[derive(Debug)]
 pub(crate) struct Invocation {
-    name: String,
+    function: Arc<Function>,
+    /// Those of all functions.
+    all: Arc<AtomicU32>,
     code: u16,
     start: Instant,
-    total: IntCounterVec,
-    seconds: HistogramVec,
 }
 
 impl Invocation {
@@ -121,10 +243,10 @@ impl Invocation {
 
 impl Drop for Invocation {
     fn drop(&mut self) {
-        let labels = [self.name.as_str(), &self.code.to_string()];
-        self.total.with_label_values(&labels).inc();
-        self.seconds
-            .with_label_values(&labels)
-            .observe(self.start.elapsed().as_secs_f64());
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.function.end(self.code, seconds);
+        self.function.touch();
+        self.function.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.all.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,8 +1,12 @@
 //! What the API reads and writes, and the rules for names.
 
+pub mod logs;
+
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+
+use crate::scaling::limits;
 
 /// Names and their values.
 pub type Map = BTreeMap<String, String>;
@@ -100,18 +104,15 @@ pub struct FunctionDeployment {
 }
 
 impl FunctionDeployment {
+    /// Names of the secrets that it sees.
+    pub fn secret_names(&self) -> &[String] {
+        self.secrets.as_deref().unwrap_or_default()
+    }
+
     /// The label `com.openfaas.scale.min`, or one.
     pub fn minimum(&self) -> u32 {
-        minimum(self.labels.as_ref())
+        limits::minimum(self.labels.as_ref())
     }
-}
-
-/// Replicas that a function with these labels has at the least when it has any.
-pub fn minimum(labels: Option<&Map>) -> u32 {
-    labels
-        .and_then(|labels| labels.get("com.openfaas.scale.min"))
-        .and_then(|value| value.parse().ok())
-        .map_or(1, |least: u32| least.max(1))
 }
 
 /// What the API says of a function.
@@ -164,6 +165,19 @@ pub struct FunctionStatus {
     /// When it was deployed, in RFC 3339.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub created_at: String,
+    /// What its replicas use, where that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// What the replicas of a function use, taken together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Thousandths of a processor.
+    pub cpu: f64,
+    /// Bytes of memory.
+    #[serde(rename = "totalMemoryBytes")]
+    pub memory: f64,
 }
 
 impl FunctionStatus {
@@ -226,6 +240,45 @@ pub struct ScaleRequest {
     pub replicas: u32,
     /// Its namespace.
     pub namespace: Option<String>,
+}
+
+/// The body of what is done with a secret. Where both values are there, the raw
+/// one counts.
+#[derive(Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRequest {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// Its value, which is text.
+    pub value: Option<String>,
+    /// Its value in base64.
+    pub raw_value: Option<String>,
+}
+
+/// What the API says of a secret: never its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretStatus {
+    /// Its name.
+    pub name: String,
+    /// Its namespace.
+    pub namespace: String,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Namespace {
+    /// Its name.
+    #[serde(default)]
+    pub name: String,
+    /// Labels.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub labels: Option<Map>,
+    /// Annotations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<Map>,
 }
 
 /// Whether a name can be that of a function: a label of RFC 1035, though it may
@@ -307,16 +360,5 @@ mod tests {
         assert_eq!(deployment.limits.as_ref().unwrap().memory, "5Mi");
         let stored = serde_json::to_string(&deployment).unwrap();
         assert!(!stored.contains("registryAuth"));
-    }
-
-    #[test]
-    fn a_function_has_at_least_its_minimum() {
-        let of = |value: &str| {
-            minimum(Some(&Map::from([(
-                "com.openfaas.scale.min".to_owned(),
-                value.to_owned(),
-            )])))
-        };
-        assert_eq!((of("3"), of("0"), of("many"), minimum(None)), (3, 1, 1, 1));
     }
 }

@@ -1,12 +1,17 @@
 //! Passes requests on to functions, and their answers back.
 
 mod headers;
+mod limited;
 mod pool;
+mod socket;
 
 use std::{
     net::SocketAddr,
     pin::Pin,
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
     time::Duration,
 };
@@ -15,17 +20,20 @@ use axum::body::Body;
 use hyper::{
     Method, Request, Response, StatusCode, Uri,
     body::{Bytes, Frame, Incoming, SizeHint},
-    header::HeaderValue,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
+    upgrade::OnUpgrade,
 };
 use tokio::time::{self, Instant, Sleep};
 use watchdog::contract;
 
 use self::pool::{Failure, Pool};
 use crate::{
+    config::Config,
     metrics::{Invocation, Metrics},
     model::FunctionId,
     provider::{Error, Provider},
-    scale::Starter,
+    rules::Rules,
+    scaling::starter::Starter,
 };
 
 /// The proxy in front of all functions.
@@ -34,6 +42,8 @@ pub(crate) struct Proxy {
     pool: Pool,
     next: AtomicUsize,
     timeout: Duration,
+    max_body: u64,
+    max_requests: u32,
     scale_from_zero: bool,
     namespace: String,
 }
@@ -48,13 +58,15 @@ fn split_path(path: &str) -> Option<(&str, &str)> {
 }
 
 impl Proxy {
-    pub(crate) fn new(timeout: Duration, scale_from_zero: bool, namespace: &str) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         Self {
             pool: Pool::default(),
             next: AtomicUsize::new(0),
-            timeout,
-            scale_from_zero,
-            namespace: namespace.to_owned(),
+            timeout: config.upstream_timeout,
+            max_body: config.max_body,
+            max_requests: config.max_requests,
+            scale_from_zero: config.scale_from_zero,
+            namespace: config.namespace.clone(),
         }
     }
 
@@ -81,11 +93,14 @@ impl Proxy {
         let marks = headers::prepare(request.headers_mut(), remote);
         *request.uri_mut() = uri;
 
-        let mut answer = match self.pass(provider, starter, metrics, &id, request).await {
+        let caller = marks.socket.then(|| hyper::upgrade::on(&mut request));
+        let passed = self.pass(provider, starter, metrics, &id, request, caller);
+        let mut answer = match passed.await {
             Ok(answer) => answer,
             Err(failure) => failure.into_answer(&id),
         };
-        headers::complete(answer.headers_mut(), &marks, kind);
+        let status = answer.status();
+        headers::complete(answer.headers_mut(), status, &marks, kind);
         answer
     }
 
@@ -96,21 +111,34 @@ impl Proxy {
         metrics: &Metrics,
         id: &FunctionId,
         mut request: Request<Body>,
+        caller: Option<OnUpgrade>,
     ) -> Result<Response<Body>, Refusal> {
-        let mut endpoints = provider.endpoints(id).await?;
+        let mut route = provider.route(id).await?;
         let mut invocation = metrics.begin(id);
         let result = async {
-            if endpoints.is_empty() {
+            let annotations = Arc::clone(&route.annotations);
+            let rules = Rules::of(&annotations);
+            if let Some(token) = rules.token {
+                admit(provider, id, token, request.headers_mut()).await?;
+            }
+            if self.max_requests > 0 && metrics.in_flight() > self.max_requests {
+                return Err(Refusal::Busy);
+            }
+            let (head, body) = request.into_parts();
+            let (body, exceeded) =
+                limited::limit(body, self.max_body).ok_or(Refusal::Large(self.max_body))?;
+            let mut request = Request::from_parts(head, body);
+            if route.endpoints.is_empty() || starter.is_closing(id) {
                 if !self.scale_from_zero {
                     return Err(Refusal::NoReplica);
                 }
                 starter.start(id).await?;
-                endpoints = provider.endpoints(id).await?;
+                route = provider.route(id).await?;
             }
-            let deadline = Instant::now() + self.timeout;
+            let deadline = Instant::now() + rules.timeout.unwrap_or(self.timeout);
             let mut fresh = false;
             loop {
-                let endpoint = self.choose(&endpoints).ok_or(Refusal::NoReplica)?;
+                let endpoint = self.choose(&route.endpoints).ok_or(Refusal::NoReplica)?;
                 let sent = self.pool.send(endpoint, request);
                 let failure = match time::timeout_at(deadline, sent).await {
                     Ok(Ok(answer)) => return Ok((answer, deadline)),
@@ -127,12 +155,13 @@ impl Proxy {
                             if self.scale_from_zero {
                                 starter.start(id).await?;
                             }
-                            provider.endpoints(id).await
+                            provider.route(id).await
                         };
-                        endpoints = time::timeout_at(deadline, wait)
+                        route = time::timeout_at(deadline, wait)
                             .await
                             .map_err(|_| Refusal::Late)??;
                     }
+                    _ if exceeded.is_so() => return Err(Refusal::Large(self.max_body)),
                     _ => return Err(Refusal::Broken),
                 }
             }
@@ -146,6 +175,10 @@ impl Proxy {
             }
         };
         invocation.answered(answer.status().as_u16());
+        if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+            let caller = caller.ok_or(Refusal::Broken)?;
+            return Ok(socket::join(caller, answer, invocation));
+        }
         Ok(answer.map(|body| {
             Body::new(Streamed {
                 body,
@@ -159,6 +192,30 @@ impl Proxy {
     fn choose(&self, endpoints: &[SocketAddr]) -> Option<SocketAddr> {
         let turn = self.next.fetch_add(1, Ordering::Relaxed);
         endpoints.get(turn.checked_rem(endpoints.len())?).copied()
+    }
+}
+
+/// Lets those in who know the token of a function. The function does not see
+/// it.
+async fn admit<P: Provider>(
+    provider: &P,
+    id: &FunctionId,
+    secret: &str,
+    headers: &mut HeaderMap,
+) -> Result<(), Refusal> {
+    let given = headers.remove(AUTHORIZATION);
+    let token = given.as_ref().and_then(|value| {
+        let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
+        let token = token.trim();
+        (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+    });
+    match token {
+        Some(token) => {
+            let token = token.as_bytes();
+            let right = provider.is_secret(&id.namespace, secret, token).await?;
+            right.then_some(()).ok_or(Refusal::Stranger)
+        }
+        None => Err(Refusal::Stranger),
     }
 }
 
@@ -192,6 +249,12 @@ enum Refusal {
     NoReplica,
     Late,
     Broken,
+    /// The caller does not know the function's token.
+    Stranger,
+    /// There are as many requests as there may be.
+    Busy,
+    /// The body is larger than this.
+    Large(u64),
     Provider(Error),
 }
 
@@ -208,6 +271,9 @@ impl Refusal {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Late | Self::Broken => StatusCode::BAD_GATEWAY,
+            Self::Stranger => StatusCode::UNAUTHORIZED,
+            Self::Busy => StatusCode::TOO_MANY_REQUESTS,
+            Self::Large(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Provider(Error::NotFound) => StatusCode::NOT_FOUND,
             Self::Provider(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -217,13 +283,26 @@ impl Refusal {
         let message = match &self {
             Self::NoReplica => format!("No endpoints available for: {}.", id.name),
             Self::Late | Self::Broken => String::new(),
+            Self::Stranger => "this function asks for its token\n".to_owned(),
+            Self::Busy => "the gateway has as many requests as it may; try again\n".to_owned(),
+            Self::Large(most) => {
+                format!("the request is larger than the {most} bytes that one may have\n")
+            }
             Self::Provider(error) => format!("error finding function {id}: {error}"),
         };
         let mut answer = text(self.status(), &message);
-        if !matches!(self, Self::Provider(Error::NotFound)) {
-            answer
-                .headers_mut()
-                .insert(contract::INTERNAL_HEADER, HeaderValue::from_static("proxy"));
+        let headers = answer.headers_mut();
+        match self {
+            Self::Provider(Error::NotFound) | Self::Large(_) => {}
+            Self::Stranger => {
+                headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            _ => {
+                headers.insert(contract::INTERNAL_HEADER, HeaderValue::from_static("proxy"));
+            }
+        }
+        if matches!(self, Self::Busy) {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
         }
         answer
     }

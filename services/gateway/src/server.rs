@@ -5,18 +5,17 @@ use std::{
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::Path,
+    pin::pin,
     time::Duration,
 };
 
 use axum::{Router, body::Body};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
-};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, UnixListener},
+    sync::watch,
     time,
 };
 use tower_service::Service;
@@ -98,8 +97,9 @@ pub async fn serve(
         .title_case_headers(true)
         .timer(TokioTimer::new())
         .header_read_timeout(read_timeout);
-    let connections = GracefulShutdown::new();
-    let mut stop = std::pin::pin!(stop);
+    // Every connection has a receiver; when the last one goes, all have ended.
+    let (ending, end) = watch::channel(());
+    let mut stop = pin!(stop);
     loop {
         let (stream, remote) = tokio::select! {
             () = &mut stop => break,
@@ -127,14 +127,21 @@ pub async fn serve(
                 )
             }
         });
-        let connection = connections.watch(http.serve_connection(TokioIo::new(stream), service));
+        let connection = http.serve_connection(TokioIo::new(stream), service);
+        let mut end = end.clone();
         // A connection that breaks is its caller's affair.
         tokio::spawn(async move {
+            let mut connection = pin!(connection.with_upgrades());
+            tokio::select! {
+                _ = &mut connection => return,
+                _ = end.changed() => connection.as_mut().graceful_shutdown(),
+            }
             let _ = connection.await;
         });
     }
-    drop(listener);
-    let _ = time::timeout(DRAIN, connections.shutdown()).await;
+    drop((listener, end));
+    ending.send_replace(());
+    let _ = time::timeout(DRAIN, ending.closed()).await;
 }
 
 /// An IPv4 address as itself, though it came in over IPv6.

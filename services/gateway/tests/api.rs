@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use gateway::provider::Provider;
+use gateway::{provider::Provider, server};
 use support::{
     client::{AUTHORIZATION, Server, request, start},
     deployment, id,
@@ -15,7 +15,7 @@ use support::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
 };
 
 async fn with(
@@ -494,4 +494,83 @@ async fn metrics_have_a_port_of_their_own() {
     assert_eq!((health.status, health.text()), (200, "OK"));
     let wrong = request(server.metrics, "POST", "/healthz", &[AUTHORIZATION], b"").await;
     assert_eq!(wrong.status, 405);
+}
+
+/// Sends a request that asks for another protocol, and gives the head of the
+/// answer and the connection.
+async fn ask_for(server: &Server, protocol: &str) -> (String, TcpStream) {
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let request = format!(
+        "GET /function/live/chat HTTP/1.1\r\nHost: node\r\nConnection: keep-alive, Upgrade\r\n\
+         Upgrade: {protocol}\r\nSec-WebSocket-Key: key\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.unwrap());
+    }
+    (
+        String::from_utf8(head).unwrap().to_ascii_lowercase(),
+        stream,
+    )
+}
+
+#[tokio::test]
+async fn web_sockets_are_passed_through_for_longer_than_requests_may_take() {
+    let (_, server) = with(&[("live", "socket", 1)], &[("upstream_timeout", "300ms")]).await;
+    let (head, mut stream) = ask_for(&server, "WebSocket").await;
+    assert!(head.starts_with("http/1.1 101 "), "{head}");
+    assert!(head.contains("upgrade: websocket\r\n"), "{head}");
+    assert!(
+        head.contains("sec-websocket-accept: accepted\r\n"),
+        "{head}"
+    );
+    assert!(head.contains("x-call-id: "), "{head}");
+    for round in 0..3_u8 {
+        stream.write_all(&[0, round, 255]).await.unwrap();
+        let mut echo = [0; 3];
+        stream.read_exact(&mut echo).await.unwrap();
+        assert_eq!(echo, [0, round, 255]);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    stream.shutdown().await.unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0);
+    let metrics = request(server.metrics, "GET", "/metrics", &[], b"").await;
+    let counted =
+        "gateway_function_invocation_total{code=\"101\",function_name=\"live.openfaas-fn\"} 1";
+    assert!(metrics.text().contains(counted), "{}", metrics.text());
+}
+
+#[tokio::test]
+async fn no_other_protocol_leads_past_the_gateway() {
+    let (_, server) = with(&[("live", "socket", 1)], &[]).await;
+    let (head, _) = ask_for(&server, "h2c").await;
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(!head.contains("upgrade: "), "{head}");
+}
+
+#[tokio::test]
+async fn a_gateway_that_stops_lets_requests_end() {
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let slow = axum::Router::new().fallback(async || {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        "done"
+    });
+    let until = async { drop(stopped.await) };
+    let serving = tokio::spawn(server::serve(listener, slow, Duration::from_secs(9), until));
+    let mut idle = TcpStream::connect(address).await.unwrap();
+    let asked = tokio::spawn(async move { request(address, "GET", "/", &[], b"").await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    stop.send(()).unwrap();
+    let answer = asked.await.unwrap();
+    assert_eq!((answer.status, answer.text()), (200, "done"));
+    serving.await.unwrap();
+    assert_eq!(
+        idle.read(&mut [0; 1]).await.unwrap(),
+        0,
+        "nobody waits for it"
+    );
+    assert!(TcpStream::connect(address).await.is_err());
 }

@@ -14,9 +14,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures_util::StreamExt;
 use gateway::{
-    model::{FunctionDeployment, Resources},
-    provider::{Error, Provider, docker::DockerProvider},
+    model::{FunctionDeployment, Resources, logs::Query},
+    provider::{
+        Error, Provider,
+        docker::{Allowed, DockerProvider, Options, Pull},
+    },
     seed,
 };
 use support::{client, deployment, id, memory::Memory};
@@ -61,7 +65,7 @@ async fn available(provider: &impl Provider, name: &str, count: u32) {
         let status = provider.status(&id(name)).await.unwrap();
         if status.available_replicas == count {
             assert_eq!(status.replicas, count);
-            let endpoints = provider.endpoints(&id(name)).await.unwrap();
+            let endpoints = provider.route(&id(name)).await.unwrap().endpoints;
             assert_eq!(endpoints.len(), count as usize);
             return;
         }
@@ -77,12 +81,13 @@ async fn conforms(provider: &impl Provider) {
     an_update_replaces_a_function(provider).await;
     what_fails_changes_nothing(provider).await;
     operations_on_one_function_do_not_overlap(provider).await;
+    secrets_are_kept_by_namespace(provider).await;
 }
 
 async fn what_is_not_there_is_not_found(provider: &impl Provider) {
     let none = id("none");
     assert_eq!(provider.status(&none).await, Err(Error::NotFound));
-    assert_eq!(provider.endpoints(&none).await, Err(Error::NotFound));
+    assert_eq!(provider.route(&none).await, Err(Error::NotFound));
     assert_eq!(provider.scale(&none, 1).await, Err(Error::NotFound));
     assert_eq!(provider.delete(&none).await, Err(Error::NotFound));
     let update = provider.update(&none, deployment("none", ECHO)).await;
@@ -140,10 +145,10 @@ async fn an_update_replaces_a_function(provider: &impl Provider) {
         .deploy(&updated, deployment("updated", ECHO), 2)
         .await
         .unwrap();
-    let before = provider.endpoints(&updated).await.unwrap();
+    let before = provider.route(&updated).await.unwrap().endpoints;
     provider.update(&updated, full("updated")).await.unwrap();
     available(provider, "updated", 2).await;
-    let after = provider.endpoints(&updated).await.unwrap();
+    let after = provider.route(&updated).await.unwrap().endpoints;
     assert!(after.iter().all(|endpoint| !before.contains(endpoint)));
     let status = provider.status(&updated).await.unwrap();
     assert_eq!(status.env_vars, full("updated").env_vars);
@@ -180,6 +185,38 @@ async fn operations_on_one_function_do_not_overlap(provider: &impl Provider) {
     provider.delete(&busy).await.unwrap();
 }
 
+async fn secrets_are_kept_by_namespace(provider: &impl Provider) {
+    let list = async |namespace| provider.secrets(namespace).await.unwrap();
+    provider.create_secret("a", "key", b"one").await.unwrap();
+    let again = provider.create_secret("a", "key", b"two").await;
+    assert_eq!(again, Err(Error::Exists));
+    provider.create_secret("b", "key", b"other").await.unwrap();
+    provider.create_secret("b", "more", b"\0").await.unwrap();
+    assert_eq!(list("a").await, ["key"]);
+    assert_eq!(list("b").await, ["key", "more"]);
+    provider.replace_secret("a", "key", b"two").await.unwrap();
+    assert_eq!(provider.is_secret("a", "key", b"two").await, Ok(true));
+    assert_eq!(provider.is_secret("a", "key", b"one").await, Ok(false));
+    assert_eq!(provider.is_secret("a", "more", b"").await, Ok(false));
+    let missing = provider.replace_secret("a", "more", b"x").await;
+    assert_eq!(missing, Err(Error::NotFound));
+    let outside = provider.create_secret("a", "../key", b"x").await;
+    assert!(matches!(outside, Err(Error::Invalid(_))), "{outside:?}");
+    for (namespace, name) in [("a", "key"), ("b", "key"), ("b", "more")] {
+        provider.delete_secret(namespace, name).await.unwrap();
+        let again = provider.delete_secret(namespace, name).await;
+        assert_eq!(again, Err(Error::NotFound));
+    }
+    assert_eq!(list("b").await, Vec::<String>::new());
+    let without = FunctionDeployment {
+        secrets: Some(vec!["key".to_owned()]),
+        ..deployment("without", ECHO)
+    };
+    let refused = provider.deploy(&id("without"), without, 1).await;
+    let reason = "unable to find secret: key".to_owned();
+    assert_eq!(refused, Err(Error::Invalid(reason)));
+}
+
 #[tokio::test]
 async fn the_provider_in_memory_conforms() {
     // Two deployments at once cannot be told apart in memory without a lock, and
@@ -190,6 +227,7 @@ async fn the_provider_in_memory_conforms() {
     replicas_follow_what_is_asked_for(&memory).await;
     an_update_replaces_a_function(&memory).await;
     what_fails_changes_nothing(&memory).await;
+    secrets_are_kept_by_namespace(&memory).await;
 }
 
 /// A path for what a test makes, with nothing there. Not one that the build
@@ -198,6 +236,22 @@ fn scratch(name: &str) -> PathBuf {
     let folder = std::env::temp_dir().join("gateway-conformance").join(name);
     let _ = std::fs::remove_dir_all(&folder);
     folder
+}
+
+/// A provider for the engine at a socket. `TEST_SECRETS` is a folder that the
+/// engine sees under the same name.
+fn options(socket: &Path) -> Options {
+    let secrets = std::env::var_os("TEST_SECRETS");
+    Options {
+        socket: socket.to_owned(),
+        secrets: secrets.map_or_else(|| scratch("secrets"), PathBuf::from),
+        pull: Pull::default(),
+        allowed: Allowed {
+            devices: vec!["/dev/full".to_owned()],
+            folders: vec!["/home".to_owned()],
+            dev: "/dev".into(),
+        },
+    }
 }
 
 /// The engine to test on.
@@ -294,7 +348,7 @@ impl Docker {
 
     /// A provider that follows the engine.
     async fn provider(&self) -> Arc<DockerProvider> {
-        let provider = Arc::new(DockerProvider::new(&self.socket));
+        let provider = Arc::new(DockerProvider::new(options(&self.socket)));
         let watching = Arc::clone(&provider);
         tokio::spawn(async move { watching.watch().await });
         provider.ready().await.unwrap();
@@ -311,6 +365,9 @@ async fn the_docker_provider_conforms() {
     conforms(&*provider).await;
 
     functions_are_reached_through_the_gateway(&docker, &provider).await;
+    a_function_sees_its_secrets(&provider).await;
+    what_a_function_wrote_and_uses_is_told(&provider).await;
+    a_function_has_of_the_node_what_its_owner_allows(&docker, &provider).await;
     what_happens_behind_its_back_is_noticed(&docker, &provider).await;
     an_update_that_does_not_answer_is_undone(&provider).await;
     a_provider_without_memory_finds_everything_again(&docker).await;
@@ -348,6 +405,164 @@ async fn functions_are_reached_through_the_gateway(
         server.open("POST", "/function/idle", "hello").await.status,
         404
     );
+}
+
+async fn a_function_sees_its_secrets(provider: &Arc<DockerProvider>) {
+    let server = client::start(Arc::clone(provider), &[]).await;
+    let namespace = support::NAMESPACE;
+    let replace = async |value| provider.replace_secret(namespace, "token", value).await;
+    provider
+        .create_secret(namespace, "token", b"one")
+        .await
+        .unwrap();
+    let reader = FunctionDeployment {
+        env_process: Some("cat /var/openfaas/secrets/token".to_owned()),
+        secrets: Some(vec!["token".to_owned()]),
+        ..full("reader")
+    };
+    provider
+        .deploy(&id("reader"), reader.clone(), 1)
+        .await
+        .unwrap();
+    replicas_answer(provider, "reader").await;
+    let seen = async || {
+        server
+            .open("GET", "/function/reader", "")
+            .await
+            .text()
+            .to_owned()
+    };
+    assert_eq!(seen().await, "one");
+    // Nobody has to start it again.
+    replace(b"two").await.unwrap();
+    assert_eq!(seen().await, "two");
+    provider.update(&id("reader"), reader).await.unwrap();
+    provider.scale(&id("reader"), 2).await.unwrap();
+    replace(b"three").await.unwrap();
+    replicas_answer(provider, "reader").await;
+    assert_eq!(
+        (seen().await, seen().await),
+        ("three".into(), "three".into())
+    );
+    provider.delete(&id("reader")).await.unwrap();
+    provider.delete_secret(namespace, "token").await.unwrap();
+}
+
+async fn a_function_has_of_the_node_what_its_owner_allows(
+    docker: &Docker,
+    provider: &Arc<DockerProvider>,
+) {
+    let with = |annotations: &[(&str, &str)], constraint: &str| FunctionDeployment {
+        annotations: map(annotations),
+        constraints: Some(vec![constraint.to_owned()]),
+        env_process: Some("sh".to_owned()),
+        ..deployment("granted", ECHO)
+    };
+    let granted = id("granted");
+    for (annotations, constraint, reason) in [
+        (
+            ("org.rubus.devices", "/dev/mem"),
+            "node.role == manager",
+            "gateway.devices",
+        ),
+        (
+            ("org.rubus.folders", "/etc:/host"),
+            "node.role == manager",
+            "gateway.folders",
+        ),
+        (("a", "b"), "node.hostname == elsewhere", "does not hold"),
+    ] {
+        let sent = with(&[annotations], constraint);
+        let refused = provider.deploy(&granted, sent, 1).await.unwrap_err();
+        assert!(refused.to_string().contains(reason), "{refused}");
+    }
+    let wanted = [
+        ("org.rubus.devices", "/dev/full"),
+        ("org.rubus.folders", "/home:/people:ro"),
+    ];
+    let sent = with(&wanted, "node.platform.os == linux");
+    provider.deploy(&granted, sent, 1).await.unwrap();
+    let container = docker.run(&[
+        "ps",
+        "-q",
+        "--filter",
+        "label=com.openfaas.function=granted",
+    ]);
+    let inside = |command: &str| docker.run(&["exec", container.trim(), "sh", "-c", command]);
+    let error = inside("cat /dev/null > /dev/full && echo x > /dev/full; echo ended $?");
+    assert!(error.contains("ended 1"), "{error}");
+    let error = inside("test -d /people && ! test -w /people && echo read only");
+    assert_eq!(error.trim(), "read only");
+    provider.delete(&granted).await.unwrap();
+}
+
+/// Waits until every replica answers.
+async fn replicas_answer(provider: &DockerProvider, name: &str) {
+    for endpoint in provider.route(&id(name)).await.unwrap().endpoints {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while tokio::net::TcpStream::connect(endpoint).await.is_err() {
+            assert!(Instant::now() < deadline, "{name} does not listen");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+async fn what_a_function_wrote_and_uses_is_told(provider: &Arc<DockerProvider>) {
+    let server = client::start(Arc::clone(provider), &[]).await;
+    let talker = deployment("talker", ECHO);
+    provider.deploy(&id("talker"), talker, 1).await.unwrap();
+    replicas_answer(provider, "talker").await;
+    let following = Query {
+        follow: true,
+        ..Query::default()
+    };
+    let mut lines = provider.logs(&id("talker"), &following).await.unwrap();
+    assert_eq!(
+        server
+            .open("POST", "/function/talker", "12345")
+            .await
+            .text(),
+        "12345"
+    );
+    let deadline = Duration::from_secs(30);
+    let mut until = async |what: &str| {
+        loop {
+            let line = tokio::time::timeout(deadline, lines.next()).await;
+            let line = line.expect("it goes on").expect("it goes on").unwrap();
+            if line.text.contains(what) {
+                return line;
+            }
+        }
+    };
+    let line = until("Wrote 5 Bytes").await;
+    assert_eq!(
+        (line.name.as_str(), line.namespace.as_str()),
+        ("talker", support::NAMESPACE)
+    );
+    assert!(line.instance.starts_with("talker."), "{line:?}");
+    assert!(line.timestamp.ends_with('Z'), "{line:?}");
+    // One that starts later is heard too.
+    provider.scale(&id("talker"), 2).await.unwrap();
+    let second = until("Listening on port").await;
+    assert_ne!(second.instance, line.instance);
+
+    let last = Query {
+        tail: Some(1),
+        instance: Some(line.instance.clone()),
+        ..Query::default()
+    };
+    let last = provider.logs(&id("talker"), &last).await.unwrap();
+    let last: Vec<_> = last.map(Result::unwrap).collect().await;
+    assert_eq!(last.len(), 1);
+    assert!(last[0].text.contains("Wrote 5 Bytes"), "{last:?}");
+    let none = provider.logs(&id("none"), &Query::default()).await;
+    assert!(matches!(none, Err(Error::NotFound)));
+
+    let usage = provider.usage(&id("talker")).await.unwrap();
+    assert!(usage.memory > 100_000.0, "{usage:?}");
+    provider.delete(&id("talker")).await.unwrap();
+    let ended = tokio::time::timeout(deadline, lines.count()).await;
+    assert!(ended.is_ok(), "the lines end with the function");
 }
 
 async fn what_happens_behind_its_back_is_noticed(docker: &Docker, provider: &Arc<DockerProvider>) {
@@ -401,7 +616,7 @@ async fn a_provider_without_memory_finds_everything_again(docker: &Docker) {
         .await
         .unwrap();
     available(&*first, "lasting", 2).await;
-    let second = DockerProvider::new(&docker.socket);
+    let second = DockerProvider::new(options(&docker.socket));
     let told = second.list().await.unwrap();
     assert_eq!(told, first.list().await.unwrap());
     let replicas: Vec<u32> = told.iter().map(|function| function.replicas).collect();
@@ -434,7 +649,7 @@ async fn functions_of_the_image_are_given_once(docker: &Docker, provider: &Arc<D
 }
 
 async fn without_an_engine_it_says_so() {
-    let provider = DockerProvider::new(Path::new("/nonexistent/docker.sock"));
+    let provider = DockerProvider::new(options(Path::new("/nonexistent/docker.sock")));
     let result = provider.ready().await;
     assert!(
         matches!(&result, Err(Error::Unavailable(reason)) if reason.contains("/nonexistent/docker.sock")),

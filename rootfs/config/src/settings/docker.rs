@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::access::Ssh;
-use super::values::{DataFolder, Period, Registry, Size, WebAddress, Within};
+use super::values::{DataFolder, FunctionPath, Period, Registry, Size, WebAddress, Within};
 
 /// The Docker engine.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -48,6 +48,20 @@ impl Default for Docker {
     }
 }
 
+/// When the image of a function is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ImagePull {
+    /// At every deployment.
+    Always,
+    /// When it is not there, or is called `latest`.
+    #[default]
+    Missing,
+    /// Never: deployments of images that are not there are refused.
+    Never,
+}
+
 /// Where the gateway's metrics are, whatever its own port is.
 const METRICS_PORT: u16 = 8082;
 
@@ -67,8 +81,24 @@ pub struct Gateway {
     pub basic_auth: bool,
     /// Whether a function with no replicas is started by a call.
     pub scale_from_zero: bool,
+    /// Whether functions get more replicas when they have more to do, and fewer
+    /// when less; labels of a function say how.
+    pub autoscale: bool,
     /// How long a call of a function may take, such as `60s`.
     pub timeout: Period,
+    /// How large the body of a call may be, such as `32M`; `0` for any size.
+    pub max_body: Size,
+    /// How many calls may be under way at a time.
+    pub max_requests: Within<1, 100_000>,
+    /// How many requests an address may send in a second; `0` for any number.
+    pub rate_limit: u32,
+    /// When images of functions are fetched.
+    pub pull: ImagePull,
+    /// Devices that functions may have, such as `/dev/gpiochip0`, or `/dev/i2c-*`
+    /// for all that begin like it.
+    pub devices: Vec<FunctionPath>,
+    /// Folders that functions may have, such as `/home/rubus/photos`.
+    pub folders: Vec<FunctionPath>,
 }
 
 impl Default for Gateway {
@@ -78,7 +108,14 @@ impl Default for Gateway {
             port: NonZeroU16::MIN.saturating_add(8079),
             basic_auth: true,
             scale_from_zero: true,
+            autoscale: true,
             timeout: Period::known("60s"),
+            max_body: Size::known("32M"),
+            max_requests: Within::known(500),
+            rate_limit: 0,
+            pull: ImagePull::default(),
+            devices: Vec::new(),
+            folders: Vec::new(),
         }
     }
 }

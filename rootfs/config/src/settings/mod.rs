@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use access::{Ssh, Sudo, User};
-pub use docker::{Docker, Gateway};
+pub use docker::{Docker, Gateway, ImagePull};
 pub use firmware::Firmware;
 pub use network::{Interface, Ipv6, Network, Ntp, Proxy, Route, Vlan, Wifi, WifiNetwork};
 pub use system::{Command, Encoding, Kernel, Logging, Watchdog, WriteFile};

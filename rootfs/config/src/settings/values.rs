@@ -110,6 +110,9 @@ text! {
         "make one with `mkpasswd -m yescrypt`", secret;
     /// A path from the root.
     AbsolutePath: "absolute path", checks::absolute_path, "it starts with / and has no . or .. in it";
+    /// A device or a folder that functions may have.
+    FunctionPath: "path", checks::function_path,
+        "it starts with / and has no . or .. and no comma or colon in it";
     /// The program that a login starts; `:` ends a field of `passwd`.
     Shell: "login shell", checks::shell, "it is an absolute path without a colon";
     /// A folder of the data partition that is nobody else's.

@@ -8,19 +8,18 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
-use super::{Gateway, json_answer};
+use super::{
+    Gateway, json_answer,
+    request::{Namespaced, read},
+};
 use crate::{
     model::{self, DeleteRequest, FunctionDeployment, FunctionId, ScaleRequest},
     provider::{Error, Provider, Result},
+    rules::Rules,
+    scaling::limits::Limits,
 };
-
-/// The namespace, which clients put into the query or into the body.
-#[derive(Debug, Deserialize)]
-pub(super) struct Namespaced {
-    namespace: Option<String>,
-}
 
 type Shared<P> = State<Arc<Gateway<P>>>;
 
@@ -29,25 +28,33 @@ pub(super) async fn list<P: Provider>(
     Query(query): Query<Namespaced>,
 ) -> Result<Response> {
     let namespace = gateway.namespace_of(&[&query.namespace]);
-    let counts = gateway.metrics.invocations();
     let mut functions = gateway.provider.list().await?;
     functions.retain(|function| function.namespace == namespace);
     for function in &mut functions {
-        let name = format!("{}.{}", function.name, function.namespace);
-        function.invocation_count = counts.get(&name).copied().unwrap_or_default();
+        let id = FunctionId::new(&function.name, &function.namespace);
+        function.invocation_count = gateway.metrics.invocations(&id);
     }
     Ok(json_answer(&functions))
+}
+
+/// What is asked of one function.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatusQuery {
+    namespace: Option<String>,
+    usage: Option<String>,
 }
 
 pub(super) async fn status<P: Provider>(
     State(gateway): Shared<P>,
     Path(name): Path<String>,
-    Query(query): Query<Namespaced>,
+    Query(query): Query<StatusQuery>,
 ) -> Result<Response> {
     let id = gateway.id(&name, &[&query.namespace]);
     let mut function = gateway.provider.status(&id).await?;
-    let counts = gateway.metrics.invocations();
-    function.invocation_count = counts.get(&id.to_string()).copied().unwrap_or_default();
+    if matches!(query.usage.as_deref(), Some("1" | "true")) && function.available_replicas > 0 {
+        function.usage = Some(gateway.provider.usage(&id).await?);
+    }
+    function.invocation_count = gateway.metrics.invocations(&id);
     Ok(json_answer(&function))
 }
 
@@ -56,7 +63,7 @@ pub(super) async fn deploy<P: Provider>(
     Query(query): Query<Namespaced>,
     body: Bytes,
 ) -> Result<StatusCode> {
-    let (id, deployment) = gateway.deployment(&query, &body)?;
+    let (id, deployment) = gateway.deployment(&query, &body).await?;
     let replicas = deployment.minimum();
     finish(async move { gateway.provider.deploy(&id, deployment, replicas).await }).await
 }
@@ -66,7 +73,7 @@ pub(super) async fn update<P: Provider>(
     Query(query): Query<Namespaced>,
     body: Bytes,
 ) -> Result<StatusCode> {
-    let (id, deployment) = gateway.deployment(&query, &body)?;
+    let (id, deployment) = gateway.deployment(&query, &body).await?;
     finish(async move { gateway.provider.update(&id, deployment).await }).await
 }
 
@@ -83,7 +90,11 @@ pub(super) async fn delete<P: Provider>(
         &request.function_name,
         &[&request.namespace, &query.namespace],
     );
-    finish(async move { gateway.provider.delete(&id).await }).await
+    let delete = async move {
+        gateway.provider.delete(&id).await?;
+        gateway.by_hand.set(&id, 0)
+    };
+    finish(delete).await
 }
 
 pub(super) async fn scale<P: Provider>(
@@ -100,8 +111,11 @@ pub(super) async fn scale<P: Provider>(
         )));
     }
     let id = gateway.id(&name, &[&request.namespace, &query.namespace]);
-    let accepted =
-        finish(async move { gateway.provider.scale(&id, request.replicas).await }).await?;
+    let scale = async move {
+        gateway.starter.scale(&id, request.replicas).await?;
+        gateway.by_hand.set(&id, request.replicas)
+    };
+    let accepted = finish(scale).await?;
     Ok(accepted.into_response())
 }
 
@@ -110,30 +124,18 @@ pub(super) async fn scale<P: Provider>(
 const MAX_REPLICAS: u32 = 100;
 
 impl<P: Provider> Gateway<P> {
-    /// The first namespace that is named.
-    fn namespace_of(&self, named: &[&Option<String>]) -> String {
-        named
-            .iter()
-            .find_map(|name| name.as_deref().filter(|name| !name.is_empty()))
-            .unwrap_or(&self.namespace)
-            .to_owned()
-    }
-
-    fn id(&self, name: &str, named: &[&Option<String>]) -> FunctionId {
+    pub(super) fn id(&self, name: &str, named: &[&Option<String>]) -> FunctionId {
         FunctionId::parse(name, &self.namespace_of(named))
     }
 
     /// Reads and checks what is to be deployed.
-    fn deployment(
+    async fn deployment(
         &self,
         query: &Namespaced,
         body: &[u8],
     ) -> Result<(FunctionId, FunctionDeployment)> {
         let deployment: FunctionDeployment = read(body)?;
-        let namespace = self.namespace_of(&[&deployment.namespace, &query.namespace]);
-        if namespace != self.namespace {
-            return Err(Error::Invalid("namespace not valid".to_owned()));
-        }
+        let namespace = self.known_namespace(&[&deployment.namespace, &query.namespace])?;
         if !model::is_name(&deployment.service) {
             return Err(Error::Invalid(format!(
                 "service: \"{}\" cannot be the name of a function: use at most 63 of a-z, 0-9 and \"-\", with a letter or digit at both ends",
@@ -143,18 +145,27 @@ impl<P: Provider> Gateway<P> {
         if deployment.image.trim().is_empty() {
             return Err(Error::Invalid("image: no image is named".to_owned()));
         }
-        if deployment.minimum() > MAX_REPLICAS {
+        let limits = Limits::of(deployment.labels.as_ref()).map_err(Error::Invalid)?;
+        if limits.max > MAX_REPLICAS {
             return Err(Error::Invalid(format!(
-                "labels: com.openfaas.scale.min is more than the {MAX_REPLICAS} replicas that a function may have"
+                "labels: com.openfaas.scale.min and com.openfaas.scale.max are at most the {MAX_REPLICAS} replicas that a function may have"
             )));
+        }
+        let annotations = deployment.annotations.as_ref();
+        let rules = annotations.map(Rules::check).transpose();
+        let token = rules.map_err(Error::Invalid)?.and_then(|rules| rules.token);
+        if let Some(token) = token
+            && !self
+                .provider
+                .secrets(&namespace)
+                .await?
+                .iter()
+                .any(|it| it == token)
+        {
+            return Err(Error::Invalid(format!("unable to find secret: {token}")));
         }
         Ok((FunctionId::new(&deployment.service, &namespace), deployment))
     }
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body)
-        .map_err(|error| Error::Invalid(format!("cannot read the request: {error}")))
 }
 
 /// Does the work to its end, even when the caller goes.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use hyper::{
-    HeaderMap,
+    HeaderMap, StatusCode,
     header::{self, HeaderName, HeaderValue},
 };
 
@@ -32,6 +32,8 @@ const HOP_BY_HOP: [HeaderName; 9] = [
 /// What the gateway adds to the answer.
 #[derive(Debug)]
 pub(super) struct Marks {
+    /// Whether the caller asks for the connection to become a WebSocket.
+    pub(super) socket: bool,
     start: HeaderValue,
     /// Set when the gateway chose it.
     call_id: Option<HeaderValue>,
@@ -46,7 +48,11 @@ pub(super) fn prepare(headers: &mut HeaderMap, remote: SocketAddr) -> Marks {
     let call_id = (!headers.contains_key(CALL_ID))
         .then(|| value(&uuid::Uuid::new_v4().hyphenated().to_string()));
 
+    let socket = asks_for_socket(headers);
     remove_hop_by_hop(headers);
+    if socket {
+        switch_to_socket(headers);
+    }
     // The gateway itself tells the caller to go on, once the function reads.
     headers.remove(header::EXPECT);
     if let Some(host) = headers.remove(header::HOST) {
@@ -59,16 +65,29 @@ pub(super) fn prepare(headers: &mut HeaderMap, remote: SocketAddr) -> Marks {
     if let Some(call_id) = &call_id {
         headers.insert(CALL_ID, call_id.clone());
     }
-    Marks { start, call_id }
+    Marks {
+        socket,
+        start,
+        call_id,
+    }
 }
 
 /// Makes the headers of an answer those that the caller is to see. `kind` is
 /// the type of the request.
-pub(super) fn complete(headers: &mut HeaderMap, marks: &Marks, kind: Option<HeaderValue>) {
+pub(super) fn complete(
+    headers: &mut HeaderMap,
+    status: StatusCode,
+    marks: &Marks,
+    kind: Option<HeaderValue>,
+) {
     remove_hop_by_hop(headers);
-    headers
-        .entry(header::CONTENT_TYPE)
-        .or_insert_with(|| kind.unwrap_or_else(|| HeaderValue::from_static("text/plain")));
+    if status == StatusCode::SWITCHING_PROTOCOLS {
+        switch_to_socket(headers);
+    } else {
+        headers
+            .entry(header::CONTENT_TYPE)
+            .or_insert_with(|| kind.unwrap_or_else(|| HeaderValue::from_static("text/plain")));
+    }
     headers
         .entry(START_TIME)
         .or_insert_with(|| marks.start.clone());
@@ -78,6 +97,28 @@ pub(super) fn complete(headers: &mut HeaderMap, marks: &Marks, kind: Option<Head
     if let Some(call_id) = &marks.call_id {
         headers.entry(CALL_ID).or_insert_with(|| call_id.clone());
     }
+}
+
+/// Whether a request asks for a WebSocket: the one protocol that is passed on.
+/// Others, such as `h2c`, would lead past what the gateway looks at.
+fn asks_for_socket(headers: &HeaderMap) -> bool {
+    let names = |name, word: &str| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+            .flat_map(|value| value.split(','))
+            .any(|value| value.trim().eq_ignore_ascii_case(word))
+    };
+    names(header::CONNECTION, "upgrade")
+        && headers
+            .get(header::UPGRADE)
+            .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn switch_to_socket(headers: &mut HeaderMap) {
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Removes what concerns one connection, and what `Connection` names as such.
@@ -162,14 +203,14 @@ mod tests {
         let mut headers = HeaderMap::new();
         let marks = prepare(&mut headers, remote());
         let mut answer = HeaderMap::new();
-        complete(&mut answer, &marks, None);
+        complete(&mut answer, StatusCode::OK, &marks, None);
         assert_eq!(answer["x-call-id"], headers["x-call-id"]);
         assert_eq!(answer["x-start-time"], headers["x-start-time"]);
 
         let mut headers = map(&[("x-call-id", "mine")]);
         let marks = prepare(&mut headers, remote());
         let mut answer = HeaderMap::new();
-        complete(&mut answer, &marks, None);
+        complete(&mut answer, StatusCode::OK, &marks, None);
         assert_eq!(headers["x-call-id"], "mine");
         assert!(!answer.contains_key("x-call-id"));
     }
@@ -184,7 +225,7 @@ mod tests {
             (&[], None, "text/plain"),
         ] {
             let mut answer = map(own);
-            complete(&mut answer, &marks, kind);
+            complete(&mut answer, StatusCode::OK, &marks, kind);
             assert_eq!(answer["content-type"], expected);
         }
     }

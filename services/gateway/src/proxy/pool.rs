@@ -120,7 +120,7 @@ async fn connect(
         .await?;
     // What goes wrong on it is told to the sender as well.
     tokio::spawn(async move {
-        let _ = connection.await;
+        let _ = connection.with_upgrades().await;
     });
     Ok(sender)
 }

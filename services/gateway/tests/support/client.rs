@@ -7,8 +7,10 @@ use gateway::{
     auth::Credentials,
     config::Config,
     provider::Provider,
+    scaling::scaler,
     server,
 };
+use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -21,6 +23,8 @@ pub(crate) const AUTHORIZATION: &str = "Authorization: Basic YWRtaW46c2VjcmV0";
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
+    /// What it keeps.
+    pub(crate) state: TempDir,
 }
 
 /// One answer.
@@ -47,17 +51,27 @@ impl Answer {
 
 /// Starts a gateway with these variables.
 pub(crate) async fn start<P: Provider>(provider: Arc<P>, variables: &[(&str, &str)]) -> Server {
+    let state = tempfile::tempdir().unwrap();
     let config = Config::read(|name| {
         let found = variables.iter().find(|(key, _)| *key == name);
-        found.map(|(_, value)| (*value).to_owned())
+        let found = found.map(|(_, value)| (*value).to_owned());
+        let state = || state.path().display().to_string();
+        found.or_else(|| (name == "state_path").then(state))
     });
     let credentials = config
         .basic_auth
         .then(|| Credentials::new("admin", "secret"));
     let gateway = Arc::new(Gateway::new(provider, &config, credentials).unwrap());
+    if config.autoscale {
+        tokio::spawn(scaler::run(Arc::clone(&gateway)));
+    }
     let address = listen(api::router(Arc::clone(&gateway)), config.read_timeout).await;
     let metrics = listen(api::metrics_router(gateway), config.read_timeout).await;
-    Server { address, metrics }
+    Server {
+        address,
+        metrics,
+        state,
+    }
 }
 
 async fn listen(router: axum::Router, read_timeout: Duration) -> SocketAddr {

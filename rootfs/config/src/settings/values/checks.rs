@@ -71,6 +71,11 @@ pub(super) fn absolute_path(text: &str) -> bool {
         })
 }
 
+/// Commas and colons stand between paths in the annotations of functions.
+pub(super) fn function_path(text: &str) -> bool {
+    absolute_path(text) && !text.contains([',', ':'])
+}
+
 pub(super) fn shell(text: &str) -> bool {
     absolute_path(text) && !text.contains(':')
 }

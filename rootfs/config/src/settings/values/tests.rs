@@ -129,6 +129,8 @@ fn paths_do_not_climb() {
     taken::<AbsolutePath>(&["/a", "/home/rubus/.config/x", "/a b"].map(Value::from));
     refused::<AbsolutePath>(&["a", "/", "/a/../b", "/a//b", "/a/", "/./a"].map(Value::from));
     refused::<AbsolutePath>(&hostile());
+    taken::<FunctionPath>(&["/dev/i2c-*", "/home/rubus/a b"].map(Value::from));
+    refused::<FunctionPath>(&["dev/null", "/a,/b", "/a:/b", "/a/../b"].map(Value::from));
     taken::<Shell>(&["/bin/bash", "/usr/bin/nu"].map(Value::from));
     refused::<Shell>(&["bash", "/bin/bash:x"].map(Value::from));
     refused::<Shell>(&hostile());

@@ -4,18 +4,20 @@
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bollard::{
     auth::DockerCredentials,
     models::{
-        ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, HealthConfig, HostConfig,
-        RestartPolicy, RestartPolicyNameEnum,
+        ContainerCreateBody, ContainerSummary, ContainerSummaryStateEnum, DeviceMapping,
+        HealthConfig, HostConfig, Mount, MountType, RestartPolicy, RestartPolicyNameEnum,
     },
 };
 use watchdog::contract;
 
+use super::host::Host;
 use crate::{
     model::{FunctionDeployment, FunctionId, Resources},
     provider::{Error, Result},
@@ -32,6 +34,8 @@ const INDEX_LABEL: &str = "org.rubus.function.index";
 const REVISION_LABEL: &str = "org.rubus.function.revision";
 /// The deployment in JSON, the truth from which the other labels are made.
 const DEPLOYMENT_LABEL: &str = "org.rubus.function.deployment";
+/// Where a function sees its secrets.
+const SECRETS: &str = "/var/openfaas/secrets";
 /// Processes of a function: a fork bomb must not take the node down.
 const PIDS: i64 = 1024;
 
@@ -55,9 +59,6 @@ pub(super) struct Replica {
 
 /// Checks what only the provider can.
 pub(super) fn check(deployment: &FunctionDeployment) -> Result<()> {
-    if let Some(name) = deployment.secrets.iter().flatten().next() {
-        return Err(Error::Invalid(format!("unable to find secret: {name}")));
-    }
     for key in deployment.env_vars.iter().flat_map(|map| map.keys()) {
         if key.is_empty() || key.contains(['=', '\0']) {
             return Err(Error::Invalid(format!(
@@ -118,19 +119,47 @@ pub(super) fn selector(id: &FunctionId) -> Vec<String> {
     ]
 }
 
+/// What the containers of a function have in common with no other's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Surroundings {
+    /// The network that they are on.
+    pub(super) network: String,
+    /// The folder of the function's secrets, if it has any.
+    pub(super) secrets: Option<PathBuf>,
+    /// What it gets of the node.
+    pub(super) host: Host,
+}
+
 /// A replica of a function as the engine is to make it.
 pub(super) fn body(
     id: &FunctionId,
     deployment: &FunctionDeployment,
     index: u32,
     revision: u64,
-    network: &str,
+    surroundings: &Surroundings,
 ) -> Result<ContainerCreateBody> {
     let (memory, cpu) = bounds(deployment.limits.as_ref()).map_err(Error::Invalid)?;
     let (reservation, _) = bounds(deployment.requests.as_ref()).map_err(Error::Invalid)?;
     let read_only = deployment.read_only_root_filesystem;
     let host = HostConfig {
-        network_mode: Some(network.to_owned()),
+        network_mode: Some(surroundings.network.clone()),
+        mounts: Some(mounts(surroundings)),
+        devices: Some(
+            surroundings
+                .host
+                .devices
+                .iter()
+                .map(|it| device(it))
+                .collect(),
+        ),
+        group_add: Some(
+            surroundings
+                .host
+                .groups
+                .iter()
+                .map(u32::to_string)
+                .collect(),
+        ),
         restart_policy: Some(RestartPolicy {
             name: Some(RestartPolicyNameEnum::UNLESS_STOPPED),
             maximum_retry_count: None,
@@ -160,6 +189,29 @@ pub(super) fn body(
         host_config: Some(host),
         ..ContainerCreateBody::default()
     })
+}
+
+fn mounts(surroundings: &Surroundings) -> Vec<Mount> {
+    let mount = |source: String, target: &str, read_only| Mount {
+        typ: Some(MountType::BIND),
+        source: Some(source),
+        target: Some(target.to_owned()),
+        read_only: Some(read_only),
+        ..Mount::default()
+    };
+    let secrets = surroundings.secrets.iter();
+    let secrets = secrets.map(|folder| mount(folder.display().to_string(), SECRETS, true));
+    let folders = surroundings.host.folders.iter();
+    let folders = folders.map(|it| mount(it.source.clone(), &it.target, it.read_only));
+    secrets.chain(folders).collect()
+}
+
+fn device(path: &str) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(path.to_owned()),
+        path_in_container: Some(path.to_owned()),
+        cgroup_permissions: Some("rw".to_owned()),
+    }
 }
 
 fn environment(id: &FunctionId, deployment: &FunctionDeployment) -> Vec<String> {
@@ -280,6 +332,7 @@ pub(super) fn credentials(deployment: &FunctionDeployment) -> Result<Option<Dock
 
 #[cfg(test)]
 mod tests {
+    use super::super::host::Folder;
     use super::*;
     use crate::model::Map;
     use bollard::models::{ContainerSummaryNetworkSettings, EndpointSettings};
@@ -315,9 +368,25 @@ mod tests {
         }
     }
 
+    fn around() -> Surroundings {
+        Surroundings {
+            network: "openfaas".to_owned(),
+            secrets: Some("/state/given/fn/echo".into()),
+            host: Host {
+                devices: vec!["/dev/gpiochip0".to_owned()],
+                groups: [997].into(),
+                folders: vec![Folder {
+                    source: "/mnt/data".to_owned(),
+                    target: "/data".to_owned(),
+                    read_only: false,
+                }],
+            },
+        }
+    }
+
     #[test]
     fn a_container_is_confined_and_limited() {
-        let body = body(&id(), &deployment(), 0, 7, "openfaas").unwrap();
+        let body = body(&id(), &deployment(), 0, 7, &around()).unwrap();
         let host = body.host_config.unwrap();
         assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
         assert_eq!(host.security_opt.unwrap(), ["no-new-privileges"]);
@@ -329,6 +398,16 @@ mod tests {
         assert_eq!(host.readonly_rootfs, Some(true));
         assert!(host.tmpfs.unwrap().contains_key("/tmp"));
         assert_eq!(host.network_mode.unwrap(), "openfaas");
+        let mounts = host.mounts.unwrap();
+        assert_eq!(mounts[1].target.as_deref(), Some("/data"));
+        let mount = &mounts[0];
+        assert_eq!(mount.source.as_deref(), Some("/state/given/fn/echo"));
+        assert_eq!(mount.target.as_deref(), Some("/var/openfaas/secrets"));
+        assert_eq!(mount.read_only, Some(true));
+        let device = &host.devices.unwrap()[0];
+        assert_eq!(device.path_on_host.as_deref(), Some("/dev/gpiochip0"));
+        assert_eq!(device.cgroup_permissions.as_deref(), Some("rw"));
+        assert_eq!(host.group_add.unwrap(), ["997"]);
         let environment = body.env.unwrap();
         assert!(environment.contains(&"fprocess=cat".to_owned()));
         assert!(environment.contains(&"A=1".to_owned()));
@@ -338,13 +417,16 @@ mod tests {
     fn the_process_of_the_image_stands_where_none_is_named() {
         let mut deployment = deployment();
         deployment.env_process = Some(String::new());
-        let environment = body(&id(), &deployment, 0, 7, "n").unwrap().env.unwrap();
+        let environment = body(&id(), &deployment, 0, 7, &around())
+            .unwrap()
+            .env
+            .unwrap();
         assert!(!environment.iter().any(|line| line.starts_with("fprocess=")));
     }
 
     #[test]
     fn a_replica_is_read_back_from_its_labels() {
-        let labels = body(&id(), &deployment(), 2, 7, "n")
+        let labels = body(&id(), &deployment(), 2, 7, &around())
             .unwrap()
             .labels
             .unwrap();
@@ -392,7 +474,6 @@ mod tests {
         };
         assert_eq!(with(&|_| ()), Ok(()));
         let refused = [
-            with(&|d| d.secrets = Some(vec!["key".to_owned()])),
             with(&|d| d.env_vars = map(&[("A=B", "1")])),
             with(&|d| d.labels = map(&[("org.rubus.function.index", "9")])),
             with(&|d| d.labels = map(&[("com.openfaas.annotations.topic", "x")])),

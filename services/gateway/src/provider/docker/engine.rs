@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bollard::{
@@ -35,18 +35,18 @@ const NETWORK: &str = "openfaas";
 /// Marks the network of the functions.
 const NETWORK_LABEL: &str = "openfaas";
 
-/// The engine at a socket.
-#[derive(Debug)]
+/// The engine at a socket. Clones share the connection.
+#[derive(Clone, Debug)]
 pub(super) struct Engine {
     socket: PathBuf,
-    client: Mutex<Option<Docker>>,
+    client: Arc<Mutex<Option<Docker>>>,
 }
 
 impl Engine {
     pub(super) fn new(socket: &Path) -> Self {
         Self {
             socket: socket.to_owned(),
-            client: Mutex::new(None),
+            client: Arc::default(),
         }
     }
 

@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
+    sync::Arc,
     time::{Duration, UNIX_EPOCH},
 };
 
 use bollard::models::ContainerSummary;
 
 use super::container::{self, Replica};
-use crate::model::{FunctionId, FunctionStatus};
+use crate::{
+    model::{FunctionId, FunctionStatus, Map},
+    provider::Route,
+};
 
 /// All functions, by name.
 pub(super) type Functions = BTreeMap<FunctionId, Function>;
@@ -22,6 +25,7 @@ pub(super) struct Function {
     replicas: Vec<Replica>,
     /// Containers of an update that did not come to its end.
     leftovers: Vec<String>,
+    annotations: Arc<Map>,
 }
 
 impl Function {
@@ -46,11 +50,18 @@ impl Function {
         count(self.replicas.iter().filter(|replica| replica.wanted))
     }
 
-    pub(super) fn endpoints(&self) -> Vec<SocketAddr> {
-        self.replicas
-            .iter()
-            .filter_map(|replica| replica.endpoint)
-            .collect()
+    /// The containers of the replicas that run.
+    pub(super) fn running(&self) -> Vec<String> {
+        let running = self.replicas.iter().filter(|it| it.endpoint.is_some());
+        running.map(|replica| replica.container.clone()).collect()
+    }
+
+    pub(super) fn route(&self) -> Route {
+        let endpoints = self.replicas.iter().filter_map(|replica| replica.endpoint);
+        Route {
+            endpoints: endpoints.collect(),
+            annotations: Arc::clone(&self.annotations),
+        }
     }
 
     pub(super) fn status(&self) -> FunctionStatus {
@@ -102,7 +113,11 @@ fn function(mut replicas: Vec<Replica>) -> Function {
         .drain(..)
         .partition(|replica| Some(replica.revision) == current);
     replicas.sort_by_key(|replica| replica.index);
+    let annotations = replicas
+        .first()
+        .and_then(|it| it.deployment.annotations.clone());
     Function {
+        annotations: Arc::new(annotations.unwrap_or_default()),
         replicas,
         leftovers: leftovers
             .into_iter()
@@ -152,6 +167,8 @@ pub(super) fn steps(replicas: &[Replica], target: u32) -> Vec<Step> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::model::FunctionDeployment;
 

@@ -8,14 +8,17 @@
 mod container;
 mod engine;
 mod functions;
+mod host;
 mod locks;
+mod logs;
 mod operations;
+mod placement;
 mod presence;
+mod usage;
 mod watch;
 
 use std::{
-    net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -31,13 +34,46 @@ use self::{
     functions::{Function, Functions},
     locks::Locks,
 };
-use super::{About, Error, Provider, Result};
-use crate::model::{FunctionDeployment, FunctionId, FunctionStatus};
+use super::{About, Error, Lines, Provider, Result, Route};
+use crate::{
+    model::{FunctionDeployment, FunctionId, FunctionStatus, Usage, logs::Query},
+    secrets::Secrets,
+};
+
+pub use self::host::Allowed;
+
+/// When an image is fetched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Pull {
+    /// At every deployment; without its registry there is none.
+    Always,
+    /// When it is not there, or what its tag means changes.
+    #[default]
+    Missing,
+    /// Never: it is there, or the deployment is refused.
+    Never,
+}
+
+/// What a provider has to be told.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The engine's socket, which need not be there yet.
+    pub socket: PathBuf,
+    /// The folder of the secrets, which the engine sees under the same name.
+    pub secrets: PathBuf,
+    /// When an image is fetched.
+    pub pull: Pull,
+    /// What of the node functions may have.
+    pub allowed: Allowed,
+}
 
 /// The provider that talks to a Docker engine over its socket.
 #[derive(Debug)]
 pub struct DockerProvider {
     engine: Engine,
+    secrets: Secrets,
+    pull: Pull,
+    allowed: Allowed,
     locks: Locks,
     /// Counts what may have changed the functions.
     generation: AtomicU64,
@@ -57,11 +93,14 @@ struct Listing {
 }
 
 impl DockerProvider {
-    /// A provider for the engine at a unix socket, which need not be there yet.
-    /// It learns of changes while [`DockerProvider::watch`] runs.
-    pub fn new(socket: &Path) -> Self {
+    /// A provider for an engine. It learns of changes while
+    /// [`DockerProvider::watch`] runs.
+    pub fn new(options: Options) -> Self {
         Self {
-            engine: Engine::new(socket),
+            engine: Engine::new(&options.socket),
+            secrets: Secrets::new(&options.secrets),
+            pull: options.pull,
+            allowed: options.allowed,
             locks: Locks::default(),
             generation: AtomicU64::new(0),
             watching: AtomicBool::new(false),
@@ -187,12 +226,41 @@ impl Provider for DockerProvider {
         result
     }
 
-    async fn endpoints(&self, id: &FunctionId) -> Result<Vec<SocketAddr>> {
-        self.function(id, Function::endpoints).await
+    async fn route(&self, id: &FunctionId) -> Result<Route> {
+        self.function(id, Function::route).await
     }
 
     fn distrust(&self, _: &FunctionId) {
         self.changed();
+    }
+
+    async fn usage(&self, id: &FunctionId) -> Result<Usage> {
+        let running = self.function(id, Function::running).await?;
+        usage::measure(&self.engine.client().await?, &running).await
+    }
+
+    async fn logs(&self, id: &FunctionId, query: &Query) -> Result<Lines> {
+        logs::lines(&self.engine, id, query).await
+    }
+
+    async fn secrets(&self, namespace: &str) -> Result<Vec<String>> {
+        self.secrets.list(namespace)
+    }
+
+    async fn create_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<()> {
+        self.secrets.create(namespace, name, value)
+    }
+
+    async fn replace_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<()> {
+        self.secrets.replace(namespace, name, value)
+    }
+
+    async fn is_secret(&self, namespace: &str, name: &str, value: &[u8]) -> Result<bool> {
+        self.secrets.is(namespace, name, value)
+    }
+
+    async fn delete_secret(&self, namespace: &str, name: &str) -> Result<()> {
+        self.secrets.remove(namespace, name)
     }
 
     async fn has_image(&self, image: &str) -> Result<bool> {

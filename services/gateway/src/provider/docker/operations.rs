@@ -7,13 +7,15 @@ use std::{
 };
 
 use super::{
-    DockerProvider, container,
+    DockerProvider, Pull,
+    container::{self, Surroundings},
     functions::{self, Function, Step},
+    placement,
 };
 use crate::{
     model::{FunctionDeployment, FunctionId},
     provider::{Error, Result},
-    scale,
+    scaling::starter,
 };
 
 /// How long the replicas of an update have to answer.
@@ -34,14 +36,13 @@ impl DockerProvider {
         deployment: FunctionDeployment,
         replicas: u32,
     ) -> Result<()> {
-        container::check(&deployment)?;
+        self.check(id, &deployment).await?;
         if self.now(id).await?.is_some() {
             return Err(Error::Exists);
         }
         self.fetch(&deployment).await?;
-        self.make(id, &deployment, replicas, revision(0))
-            .await
-            .map(drop)
+        self.make(id, &deployment, replicas, revision(0)).await?;
+        self.secrets.settle(id, deployment.secret_names())
     }
 
     pub(super) async fn replace_function(
@@ -49,7 +50,7 @@ impl DockerProvider {
         id: &FunctionId,
         deployment: FunctionDeployment,
     ) -> Result<()> {
-        container::check(&deployment)?;
+        self.check(id, &deployment).await?;
         let old = self.now(id).await?.ok_or(Error::NotFound)?;
         self.fetch(&deployment).await?;
         let last = old.replicas().iter().map(|replica| replica.revision).max();
@@ -61,12 +62,14 @@ impl DockerProvider {
             self.remove_all(made.iter().map(String::as_str)).await?;
             return Err(error);
         }
-        self.remove_all(old.containers()).await
+        self.remove_all(old.containers()).await?;
+        self.secrets.settle(id, deployment.secret_names())
     }
 
     pub(super) async fn remove_function(&self, id: &FunctionId) -> Result<()> {
         let function = self.now(id).await?.ok_or(Error::NotFound)?;
-        self.remove_all(function.containers()).await
+        self.remove_all(function.containers()).await?;
+        self.secrets.settle(id, &[])
     }
 
     pub(super) async fn scale_function(&self, id: &FunctionId, target: u32) -> Result<()> {
@@ -80,9 +83,9 @@ impl DockerProvider {
                 Step::Stop(container) => self.engine.stop(&container).await?,
                 Step::Remove(container) => self.retire(&container).await?,
                 Step::Create(index) => {
-                    let network = self.engine.network().await?;
+                    let around = self.surroundings(id, &first.deployment).await?;
                     let body =
-                        container::body(id, &first.deployment, index, first.revision, &network)?;
+                        container::body(id, &first.deployment, index, first.revision, &around)?;
                     let name = container::name(id, index, first.revision);
                     let container = self.engine.create(&name, body).await?;
                     self.engine.start(&container).await?;
@@ -92,9 +95,39 @@ impl DockerProvider {
         Ok(())
     }
 
+    async fn check(&self, id: &FunctionId, deployment: &FunctionDeployment) -> Result<()> {
+        container::check(deployment)?;
+        self.allowed.grant(deployment)?;
+        self.secrets
+            .check(&id.namespace, deployment.secret_names())?;
+        let constraints = deployment.constraints.as_deref().unwrap_or_default();
+        if constraints.is_empty() {
+            return Ok(());
+        }
+        match placement::unmet(constraints, &self.engine.info().await?) {
+            None => Ok(()),
+            Some(constraint) => Err(Error::Invalid(format!(
+                "constraints: \"{constraint}\" does not hold for this node, and there is no other"
+            ))),
+        }
+    }
+
+    async fn surroundings(
+        &self,
+        id: &FunctionId,
+        deployment: &FunctionDeployment,
+    ) -> Result<Surroundings> {
+        Ok(Surroundings {
+            network: self.engine.network().await?,
+            secrets: self.secrets.give(id, deployment.secret_names())?,
+            host: self.allowed.grant(deployment)?,
+        })
+    }
+
     /// Removes what updates left behind that a power cut ended.
     pub(super) async fn tidy(&self) -> Result<()> {
         let functions = self.functions().await?;
+        self.secrets.tidy(&functions.keys().cloned().collect())?;
         for (id, function) in functions.iter() {
             if function.leftovers().is_empty() {
                 continue;
@@ -118,11 +151,11 @@ impl DockerProvider {
         replicas: u32,
         revision: u64,
     ) -> Result<Vec<String>> {
-        let network = self.engine.network().await?;
+        let around = self.surroundings(id, deployment).await?;
         let mut made = Vec::new();
         let result = async {
             for index in 0..replicas.max(1) {
-                let body = container::body(id, deployment, index, revision, &network)?;
+                let body = container::body(id, deployment, index, revision, &around)?;
                 let name = container::name(id, index, revision);
                 made.push(self.engine.create(&name, body).await?);
             }
@@ -153,7 +186,7 @@ impl DockerProvider {
                     .collect();
                 if let Some(endpoints) = endpoints {
                     for endpoint in endpoints {
-                        scale::probe_until_ready(endpoint).await;
+                        starter::probe_until_ready(endpoint).await;
                     }
                     return Ok(());
                 }
@@ -183,14 +216,24 @@ impl DockerProvider {
     async fn fetch(&self, deployment: &FunctionDeployment) -> Result<()> {
         let image = &deployment.image;
         let present = self.engine.has_image(image).await?;
-        if present && !container::may_have_changed(image) {
+        let wanted = match self.pull {
+            Pull::Always => true,
+            Pull::Never => false,
+            Pull::Missing => !present || container::may_have_changed(image),
+        };
+        if !wanted && present {
             return Ok(());
+        }
+        if !wanted {
+            return Err(Error::Invalid(format!(
+                "{image} is not on this node, and gateway.pull says never"
+            )));
         }
         let credentials = container::credentials(deployment)?;
         match self.engine.pull(image, credentials).await {
             // Better an old one than none, on a node whose network is away.
             Err(Error::Unavailable(reason)) => Err(Error::Unavailable(reason)),
-            Err(_) if present => Ok(()),
+            Err(_) if present && self.pull == Pull::Missing => Ok(()),
             Err(error) => Err(Error::Invalid(format!("cannot fetch {image}: {error}"))),
             Ok(()) => Ok(()),
         }

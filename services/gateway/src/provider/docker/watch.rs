@@ -111,6 +111,7 @@ mod tests {
     use tokio::{net::UnixListener, sync::Notify, time::timeout};
 
     use super::*;
+    use crate::provider::docker::Options;
 
     /// What of an engine is followed. Its events never end by themselves;
     /// `asked` tells that somebody waits for them.
@@ -136,7 +137,10 @@ mod tests {
         const LONG: Duration = Duration::from_secs(10);
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("docker.sock");
-        let provider = Arc::new(DockerProvider::new(&socket));
+        let provider = Arc::new(DockerProvider::new(Options {
+            socket: socket.clone(),
+            ..Options::default()
+        }));
         let watching = Arc::clone(&provider);
         let watching = tokio::spawn(async move { watching.watch().await });
         // And is followed again when it is back.

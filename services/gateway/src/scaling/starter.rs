@@ -1,9 +1,10 @@
 //! Starts functions that have no replicas, and waits until they answer.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -12,14 +13,15 @@ use hyper::{Request, StatusCode, body::Bytes, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::TcpStream,
-    sync::watch,
+    sync::{Notify, watch},
     time::{self, Instant},
 };
 use watchdog::contract;
 
 use crate::{
-    model::{self, FunctionId},
+    model::FunctionId,
     provider::{Error, Provider, Result},
+    scaling::limits,
 };
 
 /// How long a function may take from its start to its first answer.
@@ -32,6 +34,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(2);
 /// First and longest pause between two probes.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(5), Duration::from_millis(100));
 
+/// Functions that are going to have no replicas.
+type Closing = Mutex<HashSet<FunctionId>>;
 type Starts = Mutex<HashMap<FunctionId, watch::Receiver<Option<Result<()>>>>>;
 
 /// Starts functions, each once however many requests wait for it.
@@ -39,6 +43,7 @@ type Starts = Mutex<HashMap<FunctionId, watch::Receiver<Option<Result<()>>>>>;
 pub(crate) struct Starter<P> {
     provider: Arc<P>,
     starts: Arc<Starts>,
+    closing: Arc<(Closing, Notify)>,
 }
 
 impl<P: Provider> Starter<P> {
@@ -46,7 +51,34 @@ impl<P: Provider> Starter<P> {
         Self {
             provider,
             starts: Arc::default(),
+            closing: Arc::default(),
         }
+    }
+
+    /// Changes the number of replicas. While the last ones go, requests wait for
+    /// a new one: one that is ending could break off what it is sent.
+    pub(crate) async fn scale(&self, id: &FunctionId, replicas: u32) -> Result<()> {
+        if replicas > 0 {
+            return self.provider.scale(id, replicas).await;
+        }
+        self.closing().insert(id.clone());
+        let result = self.provider.scale(id, 0).await;
+        self.closing().remove(id);
+        self.closing.1.notify_waiters();
+        result
+    }
+
+    /// Whether the last replicas of a function are going.
+    pub(crate) fn is_closing(&self, id: &FunctionId) -> bool {
+        let closing = self.closing();
+        !closing.is_empty() && closing.contains(id)
+    }
+
+    fn closing(&self) -> MutexGuard<'_, HashSet<FunctionId>> {
+        self.closing
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until a replica of the function answers, starting one where there
@@ -69,20 +101,23 @@ impl<P: Provider> Starter<P> {
         }
         let (sender, receiver) = watch::channel(None);
         starts.insert(id.clone(), receiver.clone());
-        let (provider, all, id) = (
+        let (provider, all, closing, id) = (
             Arc::clone(&self.provider),
             Arc::clone(&self.starts),
+            Arc::clone(&self.closing),
             id.clone(),
         );
         tokio::spawn(async move {
-            let result = time::timeout(START_LIMIT, start(&*provider, &id))
-                .await
-                .unwrap_or_else(|_| {
-                    Err(Error::Unavailable(format!(
-                        "{id} did not answer within {} seconds of its start",
-                        START_LIMIT.as_secs()
-                    )))
-                });
+            let work = async {
+                closed(&closing, &id).await;
+                start(&*provider, &id).await
+            };
+            let result = time::timeout(START_LIMIT, work).await.unwrap_or_else(|_| {
+                Err(Error::Unavailable(format!(
+                    "{id} did not answer within {} seconds of its start",
+                    START_LIMIT.as_secs()
+                )))
+            });
             all.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .remove(&id);
@@ -92,10 +127,23 @@ impl<P: Provider> Starter<P> {
     }
 }
 
+/// Waits until a function is not closing.
+async fn closed(closing: &(Closing, Notify), id: &FunctionId) {
+    loop {
+        let mut changed = pin!(closing.1.notified());
+        changed.as_mut().enable();
+        let lock = closing.0.lock();
+        if !lock.unwrap_or_else(PoisonError::into_inner).contains(id) {
+            return;
+        }
+        changed.await;
+    }
+}
+
 async fn start(provider: &impl Provider, id: &FunctionId) -> Result<()> {
     let mut pause = PAUSE.0;
     loop {
-        let endpoints = provider.endpoints(id).await?;
+        let endpoints = provider.route(id).await?.endpoints;
         if !endpoints.is_empty() {
             let probes = endpoints
                 .into_iter()
@@ -106,7 +154,7 @@ async fn start(provider: &impl Provider, id: &FunctionId) -> Result<()> {
         let status = provider.status(id).await?;
         if status.replicas == 0 {
             provider
-                .scale(id, model::minimum(status.labels.as_ref()))
+                .scale(id, limits::minimum(status.labels.as_ref()))
                 .await?;
         } else {
             // It is wanted, and between two starts.
