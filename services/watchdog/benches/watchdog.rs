@@ -161,6 +161,7 @@ impl Watchdog {
         let child = Command::new(program)
             .envs(variables.iter().copied())
             .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
+            .env("healthcheck_interval", "1ms")
             .env("port", port.to_string())
             .env("metrics_port", metrics_port.to_string())
             .stdout(Stdio::null())
@@ -219,7 +220,10 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Not killed, so that it ends its own process.
+        let _ = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status();
         let _ = self.child.wait();
     }
 }

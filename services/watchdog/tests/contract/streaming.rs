@@ -3,8 +3,8 @@
 use std::{io::Write, thread};
 
 use crate::support::{
-    self, Watchdog, is_closed, long_time, receive, receive_chunk, receive_head, running, script,
-    send, until,
+    self, Watchdog, children, is_closed, long_time, receive, receive_chunk, receive_head, running,
+    script, send, until,
 };
 
 /// A watchdog that runs this for every request.
@@ -226,18 +226,4 @@ fn what_a_process_leaves_behind_is_waited_for() {
         assert_eq!(watchdog.post(b"").text(), "done\n");
     }
     until("gone", || children(watchdog.pid()).is_empty());
-}
-
-/// The state of every child of a process.
-fn children(of: u32) -> Vec<String> {
-    let processes = std::fs::read_dir("/proc").unwrap().flatten();
-    processes
-        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
-        .filter_map(|stat| {
-            let (_, rest) = stat.rsplit_once(") ")?;
-            let mut fields = rest.split(' ');
-            let state = fields.next()?.to_owned();
-            (fields.next()?.parse() == Ok(of)).then_some(state)
-        })
-        .collect()
 }

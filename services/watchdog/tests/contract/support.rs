@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
     path::PathBuf,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
@@ -141,7 +141,15 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
+        // What is killed cannot end its own processes.
+        let groups = children(self.pid());
         let _ = self.child.kill();
+        for (group, _) in groups {
+            let _ = Command::new("kill")
+                .args(["-KILL", "--", &format!("-{group}")])
+                .stderr(Stdio::null())
+                .status();
+        }
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.folder);
     }
@@ -297,6 +305,21 @@ pub(crate) fn running(argument: &str) -> bool {
         std::fs::read(entry.path().join("cmdline"))
             .is_ok_and(|line| line == format!("sleep\0{argument}\0").as_bytes())
     })
+}
+
+/// Number and state of every child of a process.
+pub(crate) fn children(of: u32) -> Vec<(u32, String)> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok())
+        .filter_map(|stat| {
+            let (process, rest) = stat.rsplit_once(") ")?;
+            let (number, _) = process.split_once(' ')?;
+            let mut fields = rest.split(' ');
+            let state = fields.next()?.to_owned();
+            (fields.next()?.parse() == Ok(of)).then_some((number.parse().ok()?, state))
+        })
+        .collect()
 }
 
 /// An argument for `sleep` that no other test uses; it is more than a minute.
