@@ -3,17 +3,15 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    os::unix::process::ExitStatusExt,
-    process::ExitStatus,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http_body_util::{BodyExt, Full};
+use http_body_util::BodyExt;
 use hyper::{
-    Request, Response, StatusCode,
-    body::{Bytes, Incoming},
+    Method, Request, StatusCode,
+    body::Bytes,
     header::{self, HeaderMap, HeaderValue},
     http::request::Parts,
 };
@@ -21,81 +19,80 @@ use serde_json::json;
 use tokio::time;
 
 use crate::{
+    answer::{self, Answer},
+    body::Body,
     cgi,
-    config::Config,
-    contract, duration, log,
-    process::{End, Outcome, Task},
+    children::exit_error,
+    config::{Classic, Config},
+    duration, log,
+    process::{End, Outcome, Task, start_error},
+    route::State,
     sniff,
 };
 
-type Answer = Response<Full<Bytes>>;
-
 /// Answers one request by running the process once.
 ///
-/// The process is a task of its own: a caller who hangs up does not stop a
-/// function in the middle of its work. `guard` is what the request occupies
-/// until the process has ended.
+/// That is a task of its own: a caller who hangs up does not stop a function in
+/// the middle of its work. `guard` is what the request occupies until the
+/// process has ended.
 pub(crate) async fn serve(
-    config: &Arc<Config>,
-    request: Request<Incoming>,
+    state: &Arc<State>,
+    classic: &Classic,
+    request: Request<Body>,
     guard: impl Send + 'static,
 ) -> Answer {
+    if !matches!(
+        *request.method(),
+        Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE
+    ) {
+        return answer::empty(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let config = &state.config;
     let start = Instant::now();
     log::line("Forking fprocess.");
     let (parts, body) = request.into_parts();
-    if config.debug_headers {
+    if classic.debug_headers {
         for (name, value) in &parts.headers {
-            log::line(&format!(
+            log::line(format_args!(
                 "{}: {}",
                 cgi::canonical(name.as_str()),
                 String::from_utf8_lossy(value.as_bytes())
             ));
         }
     }
-    let body = match within(config.read_timeout, body.collect()).await {
-        Some(Ok(body)) => body.to_bytes(),
-        Some(Err(error)) => return failure(StatusCode::BAD_REQUEST, &format!("{error}\n")),
-        None => {
-            return failure(
-                StatusCode::BAD_REQUEST,
-                &format!(
-                    "the request body did not arrive within {}\n",
-                    duration::format(config.read_timeout)
-                ),
-            );
+    let work = tokio::spawn({
+        let state = Arc::clone(state);
+        let classic = classic.clone();
+        async move {
+            let answer = match read(body, state.config.read_timeout).await {
+                Ok(body) => {
+                    let outcome = run(&state, &classic, &parts, body).await;
+                    answer(&state.config, &classic, &parts, outcome, start)
+                }
+                Err(text) => answer::plain(StatusCode::BAD_REQUEST, text),
+            };
+            drop(guard);
+            answer
         }
-    };
-    let task = Task {
-        command: config.process.clone(),
-        environment: if config.cgi_headers {
-            cgi::variables(&parts)
-        } else {
-            Vec::new()
-        },
-        input: if config.marshal_request {
-            marshal(&parts.headers, &body)
-        } else {
-            body
-        },
-        combine_output: config.combine_output,
-        limit: (!config.exec_timeout.is_zero()).then_some(config.exec_timeout),
-    };
-    let settings = Arc::clone(config);
-    let work = tokio::spawn(async move {
-        let answer = answer(&settings, &parts, task.run().await, start);
-        drop(guard);
-        answer
     });
     match within(config.write_timeout, work).await {
         Some(Ok(answer)) => answer,
-        Some(Err(error)) => failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("{error}\n")),
-        None => failure(
-            StatusCode::GATEWAY_TIMEOUT,
-            &format!(
-                "the function did not answer within {}\n",
-                duration::format(config.write_timeout)
-            ),
-        ),
+        Some(Err(error)) => answer::plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+        None => answer::late(format!(
+            "the function did not answer within {}\n",
+            duration::format(config.write_timeout)
+        )),
+    }
+}
+
+async fn read(body: Body, limit: Duration) -> Result<Bytes, String> {
+    match within(limit, body.collect()).await {
+        Some(Ok(body)) => Ok(body.to_bytes()),
+        Some(Err(error)) => Err(format!("{error}\n")),
+        None => Err(format!(
+            "the request body did not arrive within {}\n",
+            duration::format(limit)
+        )),
     }
 }
 
@@ -108,8 +105,34 @@ async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> Option<T> 
     }
 }
 
+async fn run(
+    state: &State,
+    classic: &Classic,
+    request: &Parts,
+    body: Bytes,
+) -> io::Result<Outcome> {
+    let config = &state.config;
+    let input = if classic.marshal_request {
+        marshal(&request.headers, &body)
+    } else {
+        body
+    };
+    let task = Task {
+        command: &config.process,
+        environment: if classic.cgi_headers {
+            cgi::variables(request)
+        } else {
+            Vec::new()
+        },
+        combine_output: classic.combine_output,
+    };
+    let limit = (!config.exec_timeout.is_zero()).then_some(config.exec_timeout);
+    task.start(&state.children)?.finish(input, limit).await
+}
+
 fn answer(
     config: &Config,
+    classic: &Classic,
     request: &Parts,
     outcome: io::Result<Outcome>,
     start: Instant,
@@ -117,43 +140,50 @@ fn answer(
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(error) => {
-            let text = spawn_error(&config.process[0], &error);
+            let text = start_error(&config.process[0], &error);
             log::line(&text);
-            return failure(StatusCode::INTERNAL_SERVER_ERROR, &format!("{text}\n"));
+            return answer::plain(StatusCode::INTERNAL_SERVER_ERROR, format!("{text}\n"));
         }
     };
     if !outcome.errors.is_empty() {
-        log::line(&format!(
-            "stderr: {}",
-            String::from_utf8_lossy(&outcome.errors)
-        ));
+        let errors = String::from_utf8_lossy(&outcome.errors);
+        log::line(format_args!("stderr: {errors}"));
     }
     match outcome.end {
         End::TimedOut => {
-            log::line(&format!("Killed process: {}", config.process.join(" ")));
-            failure(StatusCode::REQUEST_TIMEOUT, "Killed process.\n")
+            log::line(format_args!("Killed process: {}", config.process.join(" ")));
+            answer::plain(StatusCode::REQUEST_TIMEOUT, "Killed process.\n")
         }
-        End::Exit(status) if status.success() => success(config, request, outcome.output, start),
+        End::Exit(status) if status.success() => {
+            success(config, classic, request, outcome.output, start)
+        }
         End::Exit(status) => {
             let text = exit_error(status);
-            log::line(&format!("Success=false, Error={text}"));
+            log::line(format_args!("Success=false, Error={text}"));
             let mut body = format!("{text}\n").into_bytes();
             body.extend_from_slice(&outcome.output);
             let kind = HeaderValue::from_static(sniff::content_type(&body));
-            respond(StatusCode::INTERNAL_SERVER_ERROR, Some(kind), body)
+            answer::typed(StatusCode::INTERNAL_SERVER_ERROR, Some(kind), body)
         }
     }
 }
 
-fn success(config: &Config, request: &Parts, output: Vec<u8>, start: Instant) -> Answer {
-    let seconds = format!("{:.6}", start.elapsed().as_secs_f64());
-    if config.write_debug {
+fn success(
+    config: &Config,
+    classic: &Classic,
+    request: &Parts,
+    output: Vec<u8>,
+    start: Instant,
+) -> Answer {
+    let time = start.elapsed();
+    let seconds = time.as_secs_f64();
+    if classic.write_debug {
         let _ = io::stdout().write_all(&output);
-        log::line(&format!("Duration: {seconds}s"));
+        log::line(format_args!("Duration: {seconds:.6}s"));
     } else {
-        log::line(&format!(
-            "Wrote {} Bytes - Duration: {seconds}s",
-            output.len()
+        let bytes = output.len();
+        log::line(format_args!(
+            "Wrote {bytes} Bytes - Duration: {seconds:.6}s"
         ));
     }
     let kind = config
@@ -164,10 +194,8 @@ fn success(config: &Config, request: &Parts, output: Vec<u8>, start: Instant) ->
         .or_else(|| {
             (!output.is_empty()).then(|| HeaderValue::from_static(sniff::content_type(&output)))
         });
-    let mut answer = respond(StatusCode::OK, kind, output);
-    if let Ok(seconds) = HeaderValue::from_str(&seconds) {
-        answer.headers_mut().insert("x-duration-seconds", seconds);
-    }
+    let mut answer = answer::typed(StatusCode::OK, kind, output);
+    answer::set_duration(&mut answer, time);
     answer
 }
 
@@ -187,52 +215,6 @@ fn marshal(headers: &HeaderMap, body: &Bytes) -> Bytes {
         .into()
 }
 
-/// How Go words a process that could not be started.
-fn spawn_error(program: &str, error: &io::Error) -> String {
-    if error.kind() == io::ErrorKind::NotFound && !program.contains('/') {
-        format!("exec: \"{program}\": executable file not found in $PATH")
-    } else {
-        format!("fork/exec {program}: {error}")
-    }
-}
-
-/// How Go words the end of a process that did not exit with 0.
-fn exit_error(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("exit status {code}"),
-        (None, Some(9)) => "signal: killed".to_owned(),
-        (None, Some(15)) => "signal: terminated".to_owned(),
-        (None, signal) => format!("signal: {}", signal.unwrap_or_default()),
-    }
-}
-
-/// An answer of the watchdog itself, in plain text.
-pub(crate) fn failure(status: StatusCode, text: &str) -> Answer {
-    let mut answer = plain(status, text);
-    if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::GATEWAY_TIMEOUT {
-        answer.headers_mut().insert(
-            contract::INTERNAL_HEADER,
-            HeaderValue::from_static("faas-middleware"),
-        );
-    }
-    answer
-}
-
-/// Plain text.
-pub(crate) fn plain(status: StatusCode, text: &str) -> Answer {
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    respond(status, Some(kind), text.as_bytes().to_vec())
-}
-
-fn respond(status: StatusCode, kind: Option<HeaderValue>, body: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
-    *answer.status_mut() = status;
-    if let Some(kind) = kind {
-        answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-    }
-    answer
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -247,17 +229,5 @@ mod tests {
             marshal(&headers, &Bytes::from_static(b"hello")),
             r#"{"body":{"raw":"aGVsbG8="},"header":{"X-A":["1","2"]}}"#
         );
-    }
-
-    #[test]
-    fn errors_are_worded_as_go_does() {
-        let missing = io::Error::from(io::ErrorKind::NotFound);
-        assert_eq!(
-            spawn_error("nope", &missing),
-            "exec: \"nope\": executable file not found in $PATH"
-        );
-        assert!(spawn_error("/bin/nope", &missing).starts_with("fork/exec /bin/nope: "));
-        assert_eq!(exit_error(ExitStatus::from_raw(1 << 8)), "exit status 1");
-        assert_eq!(exit_error(ExitStatus::from_raw(9)), "signal: killed");
     }
 }

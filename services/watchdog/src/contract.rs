@@ -6,5 +6,7 @@ pub const PORT: u16 = 8080;
 pub const METRICS_PORT: u16 = 8081;
 /// The path that says whether it takes requests: 200 or 503.
 pub const HEALTH_PATH: &str = "/_/health";
+/// The path that says whether a request would be answered now.
+pub const READY_PATH: &str = "/_/ready";
 /// Names the part of the stack that answered in the place of the function.
 pub const INTERNAL_HEADER: &str = "x-openfaas-internal";

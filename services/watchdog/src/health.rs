@@ -60,7 +60,8 @@ impl Health {
         if let Err(error) = fs::remove_file(&self.lock)
             && error.kind() != io::ErrorKind::NotFound
         {
-            crate::log::line(&format!("cannot remove {}: {error}", self.lock.display()));
+            let path = self.lock.display();
+            crate::log::line(format_args!("cannot remove {path}: {error}"));
         }
     }
 

@@ -27,7 +27,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            log::line(&error);
+            log::line(error);
             ExitCode::FAILURE
         }
     }
@@ -42,7 +42,7 @@ fn healthcheck() -> Result<(), String> {
 }
 
 fn serve() -> Result<(), String> {
-    log::line(&format!(
+    log::line(format_args!(
         "Version: {}\tSHA: {}",
         env!("CARGO_PKG_VERSION"),
         option_env!("RUBUS_REVISION").unwrap_or("unknown")

@@ -12,6 +12,8 @@ use std::{
     },
 };
 
+use hyper::Method;
+
 /// The usual bounds of a histogram in seconds.
 const BUCKETS: [f64; 11] = [
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
@@ -33,16 +35,21 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    /// Counts a request as in flight until the guard is dropped.
-    pub(crate) fn begin(&self) -> InFlight<'_> {
+    /// Counts a request as in flight.
+    pub(crate) fn begin(&self) {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(self)
     }
 
-    /// Counts a request that was answered.
-    pub(crate) fn answered(&self, code: u16, method: &str, seconds: f64) {
+    /// Requests in flight.
+    pub(crate) fn in_flight(&self) -> i64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request that is over, and no longer in flight.
+    pub(crate) fn end(&self, code: u16, method: &'static str, seconds: f64) {
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
         let mut all = self.series.lock().unwrap_or_else(PoisonError::into_inner);
-        let series = all.entry((code, label(method))).or_default();
+        let series = all.entry((code, method)).or_default();
         series.count += 1;
         series.sum += seconds;
         for (bound, bucket) in BUCKETS.iter().zip(&mut series.buckets) {
@@ -59,7 +66,7 @@ impl Metrics {
             .clone();
         let mut text = String::new();
         // Writing to a string cannot fail.
-        let _ = encode(&mut text, self.in_flight.load(Ordering::Relaxed), &series);
+        let _ = encode(&mut text, self.in_flight(), &series);
         text
     }
 }
@@ -107,8 +114,8 @@ fn encode(
 }
 
 /// The label of a method. A caller can make methods up, but not series.
-fn label(method: &str) -> &'static str {
-    match method {
+pub(crate) fn label(method: &Method) -> &'static str {
+    match method.as_str() {
         "GET" => "get",
         "POST" => "post",
         "PUT" => "put",
@@ -120,16 +127,6 @@ fn label(method: &str) -> &'static str {
     }
 }
 
-/// A request in flight.
-#[derive(Debug)]
-pub(crate) struct InFlight<'a>(&'a Metrics);
-
-impl Drop for InFlight<'_> {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,13 +134,18 @@ mod tests {
     #[test]
     fn requests_are_counted_by_status_and_method() {
         let metrics = Metrics::default();
-        metrics.answered(200, "POST", 0.02);
-        metrics.answered(200, "POST", 20.0);
-        metrics.answered(500, "GET", 0.001);
-        metrics.answered(405, "ANYTHING", 0.001);
-        let running = metrics.begin();
+        for (code, method, seconds) in [
+            (200, Method::POST, 0.02),
+            (200, Method::POST, 20.0),
+            (500, Method::GET, 0.001),
+            (405, Method::from_bytes(b"ANYTHING").unwrap(), 0.001),
+        ] {
+            metrics.begin();
+            metrics.end(code, label(&method), seconds);
+        }
+        metrics.begin();
         let text = metrics.encode();
-        drop(running);
+        metrics.end(200, "get", 0.1);
         for line in [
             "# TYPE http_request_duration_seconds histogram",
             "http_request_duration_seconds_bucket{code=\"200\",method=\"post\",le=\"0.01\"} 0",

@@ -3,7 +3,7 @@
 //! answer with such things.
 
 /// Bytes at the beginning that are looked at.
-const WINDOW: usize = 512;
+pub(crate) const WINDOW: usize = 512;
 
 const HTML: [&str; 17] = [
     "<!doctype html",

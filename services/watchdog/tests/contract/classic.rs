@@ -1,7 +1,5 @@
 //! The contract of the classic watchdog, checked on the real program.
 
-mod support;
-
 use std::{
     io::{Read, Write},
     os::unix::fs::PermissionsExt,
@@ -9,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use support::{Watchdog, connect, receive, run, send};
+use crate::support::{self, Watchdog, connect, receive, run, running, script, send};
 
 #[test]
 fn the_output_of_the_process_is_the_answer() {
@@ -351,19 +349,4 @@ fn without_a_process_it_does_not_start() {
 #[test]
 fn an_unknown_argument_is_wrong_usage() {
     assert_eq!(run(&["-nonsense"], &[]).0, Some(2));
-}
-
-/// A script as a file of its own: `fprocess` knows no quotes.
-fn script(text: &str) -> String {
-    let path = support::folder().join("script");
-    std::fs::write(&path, text).unwrap();
-    format!("sh {}", path.display())
-}
-
-/// Whether a `sleep` with this argument runs.
-fn running(argument: &str) -> bool {
-    std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
-        std::fs::read(entry.path().join("cmdline"))
-            .is_ok_and(|line| line == format!("sleep\0{argument}\0").as_bytes())
-    })
 }
