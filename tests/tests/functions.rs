@@ -136,6 +136,12 @@ fn functions_live_as_their_clients_expect() {
     let token = ["-d", "", "-H", "Authorization: Bearer two"];
     assert_eq!(api.call("reader", &token), ("two".to_owned(), 200));
 
+    // A call that was taken in is made, also by the gateway that comes after.
+    let path = "/async-function/echoit";
+    let callback = "X-Callback-Url: http://127.0.0.1:8080/function/wordcount";
+    let (said, status) = api.node.curl(path, &["-d", "one two", "-H", callback]);
+    assert_eq!((said.as_str(), status), ("", 202));
+
     // A gateway that is killed finds everything again.
     api.node.ssh("sudo pkill -KILL -x gateway");
     wait("the gateway is back", || {
@@ -148,6 +154,21 @@ fn functions_live_as_their_clients_expect() {
         api.get("/system/function/reader")["availableReplicas"] == 2
     });
     assert_eq!(api.call("reader", &token), ("two".to_owned(), 200));
+
+    let calls = || {
+        let about = api.get("/system/function/wordcount");
+        about["invocationCount"].as_f64().unwrap_or_default()
+    };
+    wait("the answer came to the callback", || calls() >= 1.0);
+    let queue = api.get("/system/queue");
+    assert_eq!((&queue["depth"], &queue["dead"]), (&json!(0), &json!([])), "{queue}");
+
+    // By the clock.
+    let every = json!({"topic": "cron-function", "schedule": "@every 2s"});
+    let ticks = json!({"service": "ticks", "image": IMAGE, "annotations": every});
+    api.deploy(&ticks);
+    let count = || api.get("/system/function/ticks")["invocationCount"].as_f64();
+    wait("the clock called twice", || count().unwrap_or_default() >= 2.0);
 
     // faas-cli remove
     let gone = json!({"functionName": "reader", "namespace": "openfaas-fn"});
