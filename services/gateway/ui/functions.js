@@ -83,7 +83,7 @@ export function list() {
 function overview(fn) {
     const graphs = [
         chart("Calls", ["begun", "errors"], perSecond, 1),
-        chart("Latency", ["half are faster than", "95 of 100 than"], seconds, 0.01),
+        chart("Latency", ["median", "95th percentile"], seconds, 0.01),
         chart("Under way", ["calls"], (value) => `${value ?? 0}`, 1),
     ];
     const scale = el("input", { type: "number", min: 0, max: 100, value: fn.replicas ?? 0, required: true, inputmode: "numeric" });
@@ -92,7 +92,7 @@ function overview(fn) {
         event.preventDefault();
         const count = Number(scale.value);
         attempt(set, () => deployment.scale(fn, count), `${fn.name} is to have ${count} replicas.`);
-    } }, el("h2", {}, "Replicas"), field("Replicas", scale, "The least from now on; with more to do there are more. Zero: it starts again when it is called, if the gateway starts functions from zero."), el("p", { class: "buttons" }, set));
+    } }, el("h2", {}, "Scale"), field("Replicas", scale, "The least from now on; with more to do there are more. Zero: it starts again when it is called, if the gateway starts functions from zero."), el("p", { class: "buttons" }, set));
     const about = el("dl", { class: "pairs" });
     let shown = "";
     const remove = el("button", { type: "button", class: "danger", onclick: async () => {

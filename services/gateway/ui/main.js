@@ -30,8 +30,17 @@ const app = {
 
 const PAGES = { deploy, schedules, secrets, queue, node };
 
+// A part of an address, which somebody may have typed.
+function decode(part) {
+    try {
+        return decodeURIComponent(part);
+    } catch {
+        return part;
+    }
+}
+
 function open() {
-    const [page, name, tab] = location.hash.slice(1).split("/").map((part) => decodeURIComponent(part));
+    const [page, name, tab] = location.hash.slice(1).split("/").map(decode);
     view?.stop?.();
     view = name && page === "functions" ? detail(name, tab, app) : (PAGES[page] ?? list)(app);
     main.replaceChildren(view.element);

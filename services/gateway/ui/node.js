@@ -22,7 +22,7 @@ function filled(title) {
 }
 
 export function node() {
-    const about = facts(["Name", "Up for", "Load", "Temperature", "Engine", "Gateway"], "facts big");
+    const about = facts(["Name", "Up for", "Cores", "Load", "Temperature", "Engine", "Gateway"], "facts big");
     const [memory, disk] = [filled("Memory"), filled("Disk")];
     const graphs = [
         chart("Memory in use", ["used"], percent, 100),
@@ -33,18 +33,19 @@ export function node() {
         title: "Node",
         element: el("div", {}, el("h1", {}, "Node"), el("div", { class: "card" }, about.element),
             el("div", { class: "grid" }, memory.element, disk.element),
-            el("p", {}), el("div", { class: "grid" }, graphs.map((it) => it.element)),
+            el("div", { class: "grid" }, graphs.map((it) => it.element)),
             el("p", { class: "soft small" }, "The graphs begin when this page was opened, and go back five minutes.")),
         update({ nodes }) {
             const it = nodes.at(-1);
             if (!it) return;
             const engine = it.engine ? `${it.engine.name} ${it.engine.version}` : "not there";
             about.set(it.name ?? "–", it.uptime === null ? "–" : period(it.uptime),
-                it.load ? `${it.load.map(load).join(" ")} on ${it.processors} cores` : "–", degrees(it.temperature), engine, it.gateway);
+                `${it.processors}`, load(it.load?.[0] ?? null), degrees(it.temperature), engine, it.gateway);
             memory.set(it.memory);
             disk.set(it.disk);
             graphs[0].set(nodes.map(({ memory }) => (memory ? (1 - memory.available / memory.total) * 100 : null)));
             graphs[1].set(nodes.map(({ load }) => load?.[0] ?? null));
+            graphs[2].element.hidden = it.temperature === null;
             graphs[2].set(nodes.map(({ temperature }) => temperature));
         },
     };

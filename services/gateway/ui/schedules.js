@@ -52,7 +52,7 @@ export function schedules(app) {
 
     return {
         title: "Schedules",
-        element: el("div", {}, el("h1", {}, "Schedules"), items, empty, el("p", {}), form),
+        element: el("div", {}, el("h1", {}, "Schedules"), items, empty, form),
         update({ functions }) {
             if (!functions) return;
             const scheduled = functions.filter(isScheduled);

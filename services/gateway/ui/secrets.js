@@ -50,5 +50,5 @@ export function secrets(app) {
     field("Value", value, "Kept to the letter. It is never shown again; functions read it from /var/openfaas/secrets/NAME."),
     el("p", { class: "buttons" }, save));
     load();
-    return { title: "Secrets", element: el("div", {}, el("h1", {}, "Secrets"), items, empty, el("p", {}), form) };
+    return { title: "Secrets", element: el("div", {}, el("h1", {}, "Secrets"), items, empty, form) };
 }
