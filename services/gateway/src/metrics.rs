@@ -9,10 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus::core::Metric;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-    TextEncoder,
+    TextEncoder, core::Metric,
 };
 use tokio::sync::Notify;
 
