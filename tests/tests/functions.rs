@@ -96,6 +96,14 @@ fn functions_live_as_their_clients_expect() {
         json!([{"name": "api-key", "namespace": "openfaas-fn"}])
     );
 
+    // The portal is there for who knows the password.
+    let (_, status) = api.node.curl("/ui/", &[]);
+    assert_eq!(status, 401);
+    let (page, status) = api.node.curl("/ui/", &["-u", &api.user]);
+    assert_eq!(status, 200);
+    assert!(page.contains("<title>"), "{page}");
+    assert!(api.get("/system/node")["engine"]["version"].is_string());
+
     // faas-cli deploy, describe, invoke; secret update
     let mut function = json!({
         "service": "reader", "image": IMAGE, "namespace": "openfaas-fn",

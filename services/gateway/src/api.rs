@@ -4,11 +4,15 @@ mod alert;
 mod functions;
 mod logs;
 mod namespaces;
+mod node;
+mod origin;
 mod queue;
 mod request;
 mod secrets;
+mod stats;
+mod store;
 
-use std::{net::SocketAddr, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -26,6 +30,7 @@ use crate::{
     config::Config,
     metrics::Metrics,
     namespaces::Namespaces,
+    portal,
     provider::{Error, Provider},
     proxy::Proxy,
     queue::Queue,
@@ -48,6 +53,10 @@ pub struct Gateway<P> {
     proxy: Proxy,
     pub(crate) metrics: Metrics,
     pub(crate) by_hand: ByHand,
+    /// The functions that the image carries.
+    functions: PathBuf,
+    /// The gateway's own state.
+    state: PathBuf,
     credentials: Option<Credentials>,
     rate: Option<Rate>,
     namespaces: Namespaces,
@@ -72,6 +81,8 @@ impl<P: Provider> Gateway<P> {
             starts_from_zero: config.scale_from_zero,
             by_hand: ByHand::load(&config.state),
             metrics: Metrics::new().map_err(|error| error.to_string())?,
+            functions: config.functions.clone(),
+            state: config.state.clone(),
             credentials,
             rate: NonZeroU32::new(config.rate_limit).map(Rate::new),
             namespaces: Namespaces::load(&config.namespace, &config.state),
@@ -115,6 +126,10 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
         .route("/function/{name}", get(functions::status::<P>))
         .route("/scale-function/{name}", post(functions::scale::<P>))
         .route("/alert", post(alert::receive::<P>))
+        .route("/node", get(node::show::<P>))
+        .route("/stats", get(stats::show::<P>))
+        .route("/store", get(store::list::<P>))
+        .route("/store/{name}", post(store::deploy::<P>))
         .route(
             "/secrets",
             get(secrets::list::<P>)
@@ -133,12 +148,12 @@ pub fn router<P: Provider>(gateway: Arc<Gateway<P>>) -> Router {
             post(queue::replay::<P>).delete(queue::discard::<P>),
         )
         .fallback(not_found)
-        .layer(guard());
-    // The portal has no pages yet; what it will have asks for the password.
+        .layer(guard())
+        .layer(middleware::from_fn(origin::refuse_foreign));
     let portal = Router::new()
-        .route("/ui", any(not_found))
-        .route("/ui/", any(not_found))
-        .route("/ui/{*page}", any(not_found))
+        .route("/ui", get(async || Redirect::temporary("/ui/")))
+        .route("/ui/", get(portal::index))
+        .route("/ui/{*file}", get(portal::file))
         .layer(guard());
     let router = Router::new()
         .nest("/system", system)

@@ -13,6 +13,8 @@ mod kept;
 mod metrics;
 pub mod model;
 pub mod namespaces;
+mod node;
+mod portal;
 pub mod provider;
 mod proxy;
 pub mod quantity;

@@ -6,12 +6,12 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Registry, TextEncoder, core::Metric,
 };
 use tokio::sync::Notify;
 
@@ -23,6 +23,7 @@ use crate::{
 /// What is counted.
 #[derive(Debug)]
 pub(crate) struct Metrics {
+    start: Instant,
     registry: Registry,
     total: IntCounterVec,
     started: IntCounterVec,
@@ -60,7 +61,34 @@ struct Code {
     seconds: Histogram,
 }
 
+/// The answers with one status.
+#[derive(Debug)]
+pub(crate) struct Answers {
+    pub(crate) code: u16,
+    pub(crate) count: u64,
+    /// What they took together.
+    pub(crate) seconds: f64,
+    /// How many took no longer than each of `prometheus::DEFAULT_BUCKETS`.
+    pub(crate) buckets: Vec<u64>,
+}
+
 impl Function {
+    /// The answers so far.
+    pub(crate) fn answers(&self) -> Vec<Answers> {
+        let codes = self.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let answers = |code: &Code| {
+            let metric = code.seconds.metric();
+            let buckets = metric.get_histogram().get_bucket();
+            Answers {
+                code: code.code,
+                count: code.total.get(),
+                seconds: code.seconds.get_sample_sum(),
+                buckets: buckets.iter().map(|it| it.cumulative_count()).collect(),
+            }
+        };
+        codes.iter().map(answers).collect()
+    }
+
     /// Requests that have begun so far.
     pub(crate) fn begun(&self) -> u64 {
         self.begun.load(Ordering::Relaxed)
@@ -109,6 +137,7 @@ impl Metrics {
     pub(crate) fn new() -> prometheus::Result<Self> {
         let name = "function_name";
         let metrics = Self {
+            start: Instant::now(),
             registry: Registry::new(),
             total: IntCounterVec::new(
                 Opts::new("gateway_function_invocation_total", "Function metrics"),
@@ -198,6 +227,11 @@ impl Metrics {
         });
         functions.insert(id.clone(), Arc::clone(&function));
         function
+    }
+
+    /// Since when it counts.
+    pub(crate) fn age(&self) -> Duration {
+        self.start.elapsed()
     }
 
     /// The functions that were called so far.

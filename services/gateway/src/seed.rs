@@ -71,9 +71,7 @@ async fn attempt(
     image: &Path,
     state: &Path,
 ) -> Result<(), Error> {
-    let Some(carried) = read::<Vec<FunctionDeployment>>(&image.join(LIST))? else {
-        return Ok(());
-    };
+    let carried = carried(image)?;
     let marker = state.join(MARKER);
     let mut given: BTreeSet<String> = read(&marker)
         .unwrap_or_else(|error| {
@@ -94,7 +92,6 @@ async fn attempt(
         .filter(|function| function.namespace == namespace)
         .map(|function| function.name)
         .collect();
-    let mut loaded = false;
     for step in plan(&carried, &given, &existing) {
         let name = match step {
             Step::Remember(name) => name,
@@ -103,12 +100,8 @@ async fn attempt(
                 else {
                     continue;
                 };
-                if !loaded && !provider.has_image(&function.image).await? {
-                    provider.load_images(&image.join(ARCHIVE)).await?;
-                    loaded = true;
-                }
                 let id = FunctionId::new(name, namespace);
-                match provider.deploy(&id, function.clone(), 0).await {
+                match give(provider, &id, function.clone(), image, 0).await {
                     Ok(()) | Err(Error::Exists) => eprintln!("gateway: deployed {name}"),
                     Err(error) => return Err(error),
                 }
@@ -122,6 +115,32 @@ async fn attempt(
         })?;
     }
     Ok(())
+}
+
+/// The functions that the image carries.
+///
+/// # Errors
+/// When the list cannot be read; an image without one carries none.
+pub fn carried(image: &Path) -> Result<Vec<FunctionDeployment>, Error> {
+    Ok(read(&image.join(LIST))?.unwrap_or_default())
+}
+
+/// Deploys a function that the image carries. The container image comes from
+/// there too, if it is not in the engine already.
+///
+/// # Errors
+/// When the container image cannot be taken in, or the function not deployed.
+pub async fn give(
+    provider: &impl Provider,
+    id: &FunctionId,
+    function: FunctionDeployment,
+    image: &Path,
+    replicas: u32,
+) -> Result<(), Error> {
+    if !provider.has_image(&function.image).await? {
+        provider.load_images(&image.join(ARCHIVE)).await?;
+    }
+    provider.deploy(id, function, replicas).await
 }
 
 fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Option<T>, Error> {

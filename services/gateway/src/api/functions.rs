@@ -169,7 +169,9 @@ impl<P: Provider> Gateway<P> {
 }
 
 /// Does the work to its end, even when the caller goes.
-async fn finish(work: impl Future<Output = Result<()>> + Send + 'static) -> Result<StatusCode> {
+pub(super) async fn finish(
+    work: impl Future<Output = Result<()>> + Send + 'static,
+) -> Result<StatusCode> {
     match tokio::spawn(work).await {
         Ok(result) => result.map(|()| StatusCode::ACCEPTED),
         Err(error) => Err(Error::Failed(error.to_string())),

@@ -18,6 +18,7 @@ use crate::{
     api::Gateway,
     metrics::Function,
     model::{FunctionId, FunctionStatus, Usage},
+    node,
     provider::{Provider, Result},
 };
 
@@ -257,17 +258,9 @@ fn act<P: Provider>(
 /// Whether the node has memory for another replica; where that cannot be told,
 /// it has.
 fn has_room() -> bool {
-    let Ok(text) = std::fs::read_to_string("/proc/meminfo") else {
-        return true;
-    };
-    let amount = |name: &str| {
-        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<f64>().ok()
-    };
-    match (amount("MemAvailable:"), amount("MemTotal:")) {
-        (Some(available), Some(total)) => available > total * FREE,
-        _ => true,
-    }
+    let text = std::fs::read_to_string("/proc/meminfo");
+    let memory = text.ok().and_then(|text| node::memory(&text));
+    memory.is_none_or(|memory| memory.available as f64 > memory.total as f64 * FREE)
 }
 
 #[cfg(test)]
