@@ -107,7 +107,7 @@ fn functions_live_as_their_clients_expect() {
     // faas-cli deploy, describe, invoke; secret update
     let mut function = json!({
         "service": "reader", "image": IMAGE, "namespace": "openfaas-fn",
-        "envProcess": "cat /var/openfaas/secrets/api-key", "envVars": {"write_debug": "true"},
+        "envProcess": "cat /var/openfaas/secrets/api-key", "envVars": {"cgi_headers": "true"},
         "labels": {"com.openfaas.scale.max": "3"}, "annotations": {}, "secrets": ["api-key"],
         "constraints": ["node.platform.os == linux"], "readOnlyRootFilesystem": true,
         "limits": {"memory": "32Mi"},
