@@ -7,7 +7,7 @@
 //! any; what keeps others away is the folder around all this.
 //!
 //! A power cut between the two leaves a copy that is older than the secret;
-//! [`Secrets::tidy`] makes it good.
+//! [`Secrets::refresh`] makes it good.
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +21,7 @@ use subtle::ConstantTimeEq;
 
 use crate::{
     files,
-    model::FunctionId,
+    model::{self, FunctionId},
     provider::{Error, Result},
 };
 
@@ -61,6 +61,10 @@ impl Secrets {
     /// # Errors
     /// When they cannot be read.
     pub fn list(&self, namespace: &str) -> Result<Vec<String>> {
+        // A namespace becomes part of a path, wherever it comes from.
+        if !model::is_name(namespace) {
+            return Ok(Vec::new());
+        }
         names(&self.kept.join(namespace)).map(|names| names.into_iter().collect())
     }
 
@@ -191,27 +195,39 @@ impl Secrets {
         Ok(())
     }
 
-    /// Makes good what a power cut left: copies that are older than their
-    /// secret, and those of functions that are gone.
+    /// Whether a function was given secrets.
+    pub fn has_given(&self, function: &FunctionId) -> bool {
+        self.folder(function).exists()
+    }
+
+    /// The functions that were given secrets.
     ///
     /// # Errors
-    /// When a copy can be neither written nor removed.
-    pub fn tidy(&self, functions: &BTreeSet<FunctionId>) -> Result<()> {
+    /// When they cannot be read.
+    pub fn given(&self) -> Result<Vec<FunctionId>> {
+        let mut functions = Vec::new();
         for namespace in names(&self.given)? {
             for name in names(&self.given.join(&namespace))? {
-                let function = FunctionId::new(&name, &namespace);
-                if !functions.contains(&function) {
-                    self.settle(&function, &[])?;
-                    continue;
-                }
-                let has: Vec<String> = names(&self.folder(&function))?
-                    .into_iter()
-                    .filter(|name| self.check(&namespace, std::slice::from_ref(name)).is_ok())
-                    .collect();
-                self.give(&function, &has)?;
+                functions.push(FunctionId::new(&name, &namespace));
             }
         }
-        Ok(())
+        Ok(functions)
+    }
+
+    /// Makes good what a power cut left of a function's copies: each is again
+    /// what its secret is, where that is still there.
+    ///
+    /// # Errors
+    /// When a copy cannot be written.
+    pub fn refresh(&self, function: &FunctionId) -> Result<()> {
+        let has: Vec<String> = names(&self.folder(function))?
+            .into_iter()
+            .filter(|name| {
+                let name = std::slice::from_ref(name);
+                self.check(&function.namespace, name).is_ok()
+            })
+            .collect();
+        self.give(function, &has).map(drop)
     }
 
     fn folder(&self, function: &FunctionId) -> PathBuf {
@@ -223,6 +239,9 @@ impl Secrets {
             return Err(Error::Invalid(format!(
                 "\"{name}\" cannot be the name of a secret: use at most {NAME_LENGTH} letters, digits, \"-\", \"_\" and \".\", and no \".\" at the front"
             )));
+        }
+        if !model::is_name(namespace) {
+            return Err(Error::Invalid("namespace not valid".to_owned()));
         }
         Ok(self.kept.join(namespace).join(name))
     }
@@ -335,6 +354,14 @@ mod tests {
             assert!(matches!(result, Err(Error::Invalid(_))), "{name}");
             assert!(secrets.remove("fn", name).is_err(), "{name}");
         }
+        fs::create_dir_all(folder.path().join("elsewhere")).unwrap();
+        fs::write(folder.path().join("elsewhere/token"), "x").unwrap();
+        for namespace in ["../elsewhere", "..", "", "/etc", "a/b"] {
+            assert_eq!(secrets.list(namespace), Ok(vec![]), "{namespace}");
+            assert!(secrets.create(namespace, "token", b"x").is_err());
+            assert!(secrets.is(namespace, "token", b"x").is_err());
+            assert!(secrets.remove(namespace, "token").is_err());
+        }
         let large = vec![0; MOST_BYTES + 1];
         assert!(secrets.create("fn", "large", &large).is_err());
         secrets.create("fn", "large", &large[1..]).unwrap();
@@ -393,9 +420,12 @@ mod tests {
         fs::write(given.join(".b~"), "half").unwrap();
         secrets.remove("fn", "b").unwrap();
 
-        secrets.tidy(&BTreeSet::from([here])).unwrap();
+        assert_eq!(secrets.given(), Ok(vec![gone.clone(), here.clone()]));
+        secrets.refresh(&here).unwrap();
         assert_eq!(fs::read(given.join("a")).unwrap(), b"new");
         assert_eq!(fs::read(given.join("b")).unwrap(), b"b");
+        secrets.settle(&gone, &[]).unwrap();
         assert!(!orphan.exists());
+        assert_eq!(secrets.given(), Ok(vec![here]));
     }
 }

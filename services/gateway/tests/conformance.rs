@@ -1,6 +1,7 @@
 //! The contract of [`Provider`], checked on every provider: one in memory, and
 //! a Docker engine, for which this program has to be where the engine's
 //! containers can be reached. `TEST_DOCKER_SOCKET` names the engine's socket.
+//! `TEST_SECRETS` names a folder that the engine sees under the same name.
 //! `TEST_DOCKER_IMAGE` names an image of that engine whose function is `cat`;
 //! without it, one is made of this machine's programs.
 
@@ -238,13 +239,19 @@ fn scratch(name: &str) -> PathBuf {
     folder
 }
 
-/// A provider for the engine at a socket. `TEST_SECRETS` is a folder that the
-/// engine sees under the same name.
+/// A folder that the engine sees under the same name.
+fn secrets_folder() -> PathBuf {
+    std::env::var_os("TEST_SECRETS").map_or_else(
+        || std::env::temp_dir().join("gateway-conformance-secrets"),
+        PathBuf::from,
+    )
+}
+
+/// A provider for the engine at a socket.
 fn options(socket: &Path) -> Options {
-    let secrets = std::env::var_os("TEST_SECRETS");
     Options {
         socket: socket.to_owned(),
-        secrets: secrets.map_or_else(|| scratch("secrets"), PathBuf::from),
+        secrets: secrets_folder(),
         pull: Pull::default(),
         allowed: Allowed {
             devices: vec!["/dev/full".to_owned()],
@@ -444,7 +451,21 @@ async fn a_function_sees_its_secrets(provider: &Arc<DockerProvider>) {
         (seen().await, seen().await),
         ("three".into(), "three".into())
     );
+    // An update that does not come to be leaves no secret of its own behind.
+    let other = provider.create_secret(namespace, "other", b"x");
+    other.await.unwrap();
+    let broken = FunctionDeployment {
+        env_vars: map(&[("mode", "no-such-mode")]),
+        secrets: Some(vec!["other".to_owned()]),
+        ..full("reader")
+    };
+    assert!(provider.update(&id("reader"), broken).await.is_err());
+    let given = secrets_folder().join("given/openfaas-fn/reader");
+    assert!(given.join("token").exists() && !given.join("other").exists());
+    assert_eq!(seen().await, "three");
     provider.delete(&id("reader")).await.unwrap();
+    assert!(!given.exists());
+    provider.delete_secret(namespace, "other").await.unwrap();
     provider.delete_secret(namespace, "token").await.unwrap();
 }
 

@@ -83,6 +83,10 @@ async fn impossible_secrets_are_refused_with_a_reason() {
         assert_eq!(status, 400, "{body}");
         assert!(told.contains(reason), "{body}: {told}");
     }
+    // A namespace that leads elsewhere has none.
+    let path = "/system/secrets?namespace=../../etc";
+    let listed = server.admin("GET", path, "").await;
+    assert_eq!((listed.status, listed.text()), (200, "[]"));
     let without = server.open("GET", "/system/secrets", "").await;
     assert_eq!(without.status, 401);
 }

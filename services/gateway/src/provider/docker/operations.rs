@@ -41,8 +41,9 @@ impl DockerProvider {
             return Err(Error::Exists);
         }
         self.fetch(&deployment).await?;
-        self.make(id, &deployment, replicas, revision(0)).await?;
-        self.secrets.settle(id, deployment.secret_names())
+        let made = self.make(id, &deployment, replicas, revision(0)).await;
+        self.settle_secrets(id).await?;
+        made.map(drop)
     }
 
     pub(super) async fn replace_function(
@@ -53,17 +54,40 @@ impl DockerProvider {
         self.check(id, &deployment).await?;
         let old = self.now(id).await?.ok_or(Error::NotFound)?;
         self.fetch(&deployment).await?;
+        let replaced = self.swap(id, &deployment, &old).await;
+        self.settle_secrets(id).await?;
+        replaced
+    }
+
+    /// Puts containers of a deployment in the place of others.
+    async fn swap(
+        &self,
+        id: &FunctionId,
+        deployment: &FunctionDeployment,
+        old: &Function,
+    ) -> Result<()> {
         let last = old.replicas().iter().map(|replica| replica.revision).max();
         let revision = revision(last.unwrap_or_default());
-        let made = self.make(id, &deployment, old.wanted(), revision).await?;
+        let made = self.make(id, deployment, old.wanted(), revision).await?;
         if old.wanted() > 0
             && let Err(error) = self.await_readiness(id, revision).await
         {
             self.remove_all(made.iter().map(String::as_str)).await?;
             return Err(error);
         }
-        self.remove_all(old.containers()).await?;
-        self.secrets.settle(id, deployment.secret_names())
+        self.remove_all(old.containers()).await
+    }
+
+    /// Takes from a function the secrets that it does not have, or not any more.
+    /// What it is after a change, be it one that failed, the engine knows.
+    async fn settle_secrets(&self, id: &FunctionId) -> Result<()> {
+        if !self.secrets.has_given(id) {
+            return Ok(());
+        }
+        let function = self.now(id).await?;
+        let first = function.as_ref().and_then(|it| it.replicas().first());
+        let keep = first.map(|replica| replica.deployment.secret_names());
+        self.secrets.settle(id, keep.unwrap_or_default())
     }
 
     pub(super) async fn remove_function(&self, id: &FunctionId) -> Result<()> {
@@ -126,8 +150,12 @@ impl DockerProvider {
 
     /// Removes what updates left behind that a power cut ended.
     pub(super) async fn tidy(&self) -> Result<()> {
+        for id in self.secrets.given()? {
+            let _guard = self.locks.lock(&id).await;
+            self.settle_secrets(&id).await?;
+            self.secrets.refresh(&id)?;
+        }
         let functions = self.functions().await?;
-        self.secrets.tidy(&functions.keys().cloned().collect())?;
         for (id, function) in functions.iter() {
             if function.leftovers().is_empty() {
                 continue;
